@@ -1,0 +1,31 @@
+"""Fixtures of all rooms."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+_SHARED_WEIGHTS = (
+    Path(__file__).parents[2] / "shared" / "weights" / "resnet50_imagenet_notop.weights.h5"
+)
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights():
+    """The real ImageNet weights, by any way; skipped without one, unless they are required.
+
+    Continuous integration sets TUNER_REQUIRE_WEIGHTS, so that it cannot skip by accident.
+    """
+    from tuner.errors import WeightsError
+    from tuner.features.weights_source import resolve_weights
+
+    if "TUNER_WEIGHTS" not in os.environ and _SHARED_WEIGHTS.exists():
+        return resolve_weights(str(_SHARED_WEIGHTS))
+    try:
+        return resolve_weights("imagenet")
+    except WeightsError as error:
+        if os.environ.get("TUNER_REQUIRE_WEIGHTS"):
+            raise
+        pytest.skip(f"no ImageNet weights: {error.what}")

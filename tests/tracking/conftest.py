@@ -1,0 +1,180 @@
+"""Studies on disk as a search leaves them, made of real digits, and a database for each test."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from tuner.config import parse_study
+from tuner.data.index import ImageIndex
+from tuner.data.split import make_split
+from tuner.evaluation.metrics import confusion_matrix, scores
+from tuner.search.folder import StudyFolder, create_study_folder
+from tuner.search.records import Record, save_record
+from tuner.search.space import Params
+from tuner.tracking.connection import connect
+
+N_EPOCHS = 4
+STARTED_S = 1_790_000_000.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_retries() -> Iterator[None]:
+    """An address that nobody answers at fails at once in these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        yield
+
+
+@dataclass
+class Study:
+    """A study's folder and the means to add records to it.
+
+    Attributes:
+        folder: The folder.
+        class_names: In class order.
+        log_prob: Real out-of-fold log probabilities of the non-test images.
+    """
+
+    folder: StudyFolder
+    class_names: list[str]
+    log_prob: np.ndarray
+
+    def add(self, kind: str = "trial", number: int | None = 0, **changes: Any) -> Record:
+        """Write a record and its probabilities."""
+        name = f"trial-{number:05d}" if kind == "trial" else changes.pop("name", kind)
+        n = len(self.class_names)
+        images = self.folder.images
+        matrix = confusion_matrix(
+            images.labels[images.search_rows], self.log_prob.argmax(axis=1), n_classes=n
+        )
+        values: dict[str, Any] = {
+            "kind": kind,
+            "name": name,
+            "number": number,
+            "params": Params(1.8, 0.4, 3, "balanced"),
+            "state": "complete",
+            "reason": None,
+            "value": scores(matrix)["macro_recall"],
+            "matrix": matrix.tolist(),
+            "scores": scores(matrix),
+            "curves": curves(n, N_EPOCHS),
+            "best_epochs": [2, 3],
+            "learning_rates": [[1e-4] * N_EPOCHS] * 2,
+            "rows": [[10] * n, [20] * n],
+            "class_weights": [[0.5] * n, [1.5] * n],
+            "constraints": {},
+            "seeds": {"study_seed": 7, "view_seed": 3},
+            "environment": {"backend": "tensorflow", "device": "CPU", "version": "0.1.0"},
+            "started_s": STARTED_S + 10 * (number or 0),
+            "ended_s": STARTED_S + 10 * (number or 0) + 8,
+        } | changes
+        log_prob = values.pop("log_prob", self.log_prob)
+        record = Record(**values)
+        save_record(self.folder.records_path, record, log_prob=log_prob)
+        return record
+
+
+def curves(n_classes: int, n_epochs: int) -> dict[str, list[Any]]:
+    """Per-epoch values as training reports them, all different."""
+    epochs = np.arange(n_epochs)
+    recall = (epochs[:, None] + np.arange(n_classes) / 10) / (n_epochs + 1)
+    return {
+        "objective": recall.mean(axis=1).tolist(),
+        "val/macro_recall": recall.mean(axis=1).tolist(),
+        "val/recall": recall.tolist(),
+        "val/balanced_loss": (1 / (1 + epochs)).tolist(),
+        "train/loss": (2 / (1 + epochs)).tolist(),
+        "learning_rate": (1e-4 * 0.5**epochs).tolist(),
+    }
+
+
+@cache
+def _digits(n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    digits = load_digits()
+    rows = np.concatenate(
+        [np.flatnonzero(digits.target == k)[: 40 - 6 * min(k, 5)] for k in range(n_classes)]
+    )
+    return digits.data[rows] / 16, digits.target[rows]
+
+
+def make_study(
+    home: Path, name: str, class_names: Sequence[str] = ("zero", "one", "two"), trials: int = 2
+) -> Study:
+    """A study on up to ten digits; with more names, the digits are dealt out to them."""
+    class_names = list(class_names)
+    n = len(class_names)
+    X, y = _digits(min(n, 10))
+    if n > 10:
+        y = np.arange(len(y)) % n
+    sha256 = [hashlib.sha256(image.tobytes()).hexdigest() for image in X]
+    index = ImageIndex(
+        root=home,
+        paths=tuple(f"images/{k}_{i:04d}.png" for i, k in enumerate(y)),
+        labels=y.astype(np.int64),
+        class_names=tuple(class_names),
+        sha256=tuple(sha256),
+    )
+    config = parse_study(
+        f"{{name: {name}, seed: 7, data: {{source: digits, image_px: 32}}, "
+        f"split: {{folds: 2}}, search: {{trials: {trials}}}}}",
+        source="test",
+    )
+    split = make_split(
+        index.labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=7
+    )
+    folder = StudyFolder(home / "studies" / name)
+    about = {
+        "versions": {"python": "3.11.7", "imbalance-tuner": "0.1.0", "keras": "3.15.1"},
+        "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": "no"},
+    }
+    create_study_folder(folder, config, index, split, about=about)
+    rows = split.search_rows
+    log_prob = np.full((len(rows), n), -30.0, dtype=np.float32)
+    for k in range(2):
+        train, held_out = split.fold[rows] != k, split.fold[rows] == k
+        model = LogisticRegression(max_iter=500, C=0.01, tol=1e-2)
+        model.fit(X[rows][train], y[rows][train])
+        log_prob[held_out] = model.predict_log_proba(X[rows][held_out])
+    return Study(folder, class_names, log_prob)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """A study of three digits without records."""
+    return make_study(tmp_path / "home", "digits")
+
+
+@pytest.fixture
+def new_study(tmp_path: Path) -> Callable[..., Study]:
+    """Maker of studies in the same home."""
+
+    def make(name: str = "digits", **arguments: Any) -> Study:
+        return make_study(tmp_path / "home", name, **arguments)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow migrates it, made once; that takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def tracking_uri(tmp_path: Path, migrated: Path) -> str:
+    """A database of this test alone."""
+    (tmp_path / "home").mkdir(exist_ok=True)
+    return f"sqlite:///{shutil.copy(migrated, tmp_path / 'home' / 'mlflow.db')}"

@@ -1,0 +1,153 @@
+"""What runs say, without MLflow."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from tuner.search.space import Params
+from tuner.tracking.content import (
+    common_tags,
+    record_params,
+    record_points,
+    record_tags,
+    run_name,
+    study_id,
+)
+from tuner.tracking.description import describe, escape
+
+
+def test_metrics_are_those_of_scikit_learn(study):
+    """Final metrics agree with scikit-learn on the same out-of-fold predictions."""
+    record = study.add()
+    images = study.folder.images
+    y_true, y_pred = images.labels[images.search_rows], study.log_prob.argmax(axis=1)
+    final = {p.key: p.value for p in record_points(record, study.class_names) if p.step == 0}
+    per_class = sk.precision_recall_fscore_support(y_true, y_pred, zero_division=0)
+    for key, values in zip(("precision", "recall", "f1", "support"), per_class, strict=True):
+        for name, value in zip(study.class_names, values, strict=True):
+            assert final[f"{key}/{name}"] == pytest.approx(value)
+    assert final["macro_recall"] == pytest.approx(sk.balanced_accuracy_score(y_true, y_pred))
+    assert final["mcc"] == pytest.approx(sk.matthews_corrcoef(y_true, y_pred))
+    assert final["objective"] == record.value
+    assert final["rows/zero"] == 15
+    assert final["weight/two"] == 1.0
+
+
+def test_every_epoch_of_every_curve_has_its_place_in_time(study):
+    """Curves hold one point an epoch, in the order of time, between start and end."""
+    record = study.add(number=3)
+    points = record_points(record, study.class_names)
+    curve = [p for p in points if p.key == "val/recall/one"]
+    assert [p.value for p in curve] == [row[1] for row in record.curves["val/recall"]]
+    assert [p.step for p in curve] == [0, 1, 2, 3]
+    times = [p.timestamp_ms for p in curve]
+    assert all(a < b for a, b in itertools.pairwise(times))
+    assert record.started_s * 1000 < times[0]
+    assert times[-1] == round(record.ended_s * 1000)
+    assert {p.key for p in points if p.step == 3} == {
+        "val/macro_recall",
+        "val/balanced_loss",
+        "train/loss",
+        "learning_rate",
+        *(f"val/recall/{name}" for name in study.class_names),
+    }
+
+
+def test_a_trial_that_failed_at_once_has_no_metrics_but_its_number(study):
+    """Nothing is made up for a trial without a report."""
+    record = study.add(
+        number=4, state="failed", reason="NaN", value=None, matrix=[], scores={}, curves={},
+        rows=[], class_weights=[], log_prob=None,
+    )  # fmt: skip
+    points = record_points(record, study.class_names)
+    assert [(p.key, p.value) for p in points] == [("trial_number", 4.0)]
+
+
+def test_run_names_say_the_setting(study):
+    """Trials are named by number and setting, baselines by their title."""
+    assert run_name(study.add(number=12)) == "#12 γ1.80 α0.40 ×3 balanced"
+    baseline = study.add("baseline", None, name="baseline-published_recipe")
+    assert run_name(baseline) == "published recipe"
+    confirm = study.add("confirm", None, name="confirm-winner-1", params=Params(0, 1, 0, "none"))
+    assert run_name(confirm) == "confirm-winner-1 γ0.00 α1.00 ×0 none"
+
+
+def test_params_hold_all_that_decides_the_numbers(study):
+    """The setting, seeds, fingerprints, backend, device, precision, weights and size are there."""
+    params = record_params(study.folder, study.add(number=5))
+    about = study.folder.about
+    assert params == {
+        "gamma": "1.8",
+        "alpha": "0.4",
+        "augmentation_multiplier": "3",
+        "class_weight_mode": "balanced",
+        "trial_number": "5",
+        "study_seed": "7",
+        "view_seed": "3",
+        "data_fingerprint": about["data_fingerprint"],
+        "split_fingerprint": about["split_fingerprint"],
+        "backend": "tensorflow",
+        "device": "CPU",
+        "precision": "float32",
+        "tuner_version": "0.1.0",
+        "image_px": "32",
+        "weights": "imagenet",
+    }
+    assert "trial_number" not in record_params(
+        study.folder, study.add("baseline", None, name="baseline-balanced")
+    )
+
+
+def test_tags_tell_the_reason_and_the_attempt_only_where_there_is_one(study):
+    """A failed second attempt says so; a good first one is silent."""
+    bad = study.add(number=1, state="failed", reason="x" * 9000, attempt=2)
+    tags = record_tags(study.folder, bad, parent_id="p")
+    assert tags["tuner.reason"] == "x" * 8000  # MLflow's limit
+    assert tags["tuner.attempt"] == "2"
+    assert tags["tuner.trial_state"] == "FAIL"
+    good = record_tags(study.folder, study.add(number=2), parent_id="p")
+    assert {"tuner.reason", "tuner.attempt"}.isdisjoint(good)
+    assert good["tuner.trial_state"] == "COMPLETE"
+    assert good["mlflow.parentRunId"] == "p"
+    assert common_tags(study.folder).items() <= good.items()
+
+
+def test_a_study_begun_anew_under_the_same_name_is_another(study):
+    """The id depends on when the study began, so old runs are not taken for new ones."""
+    before = study_id(study.folder)
+    assert study_id(type(study.folder)(study.folder.path)) == before
+    study.folder.about["created_at"] = "2026-01-01T00:00:00+0000"
+    assert study_id(study.folder) != before
+
+
+def test_the_description_names_question_data_and_rarest_class_first(study):
+    """Markdown with the study file's comment, the numbers of images and the winner."""
+    path = study.folder.path / "study.yaml"
+    path.write_text("# Does focal loss\n# help the rare digits?\n" + path.read_text())
+    study.add("baseline", None, name="baseline-cross_entropy", value=0.1)
+    trial = study.add(number=1, value=0.9)
+    text = describe(study.folder, study.folder.records())
+    assert text.startswith("**Does focal loss help the rare digits?**\n")
+    n_test = int((study.folder.images.fold == -1).sum())
+    assert f"{n_test} of them sealed" in text
+    assert "Best so far: **\\#1 γ1.80 α0.40 ×3 balanced**" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    support = np.sum(trial.matrix, axis=1)
+    assert rows[1].startswith("| two |")  # thinned most
+    assert f"({trial.matrix[2][2]} of {support[2]})" in rows[1]
+
+
+def test_the_description_escapes_names_and_stays_within_the_limit(new_study):
+    """Hostile and very many class names neither break the table nor MLflow's tag limit."""
+    names = ["<script>alert(1)</script>", "a|b", "*_`#[x](y)", "new\nline", "😀"]
+    names += [f"{i} " + "n" * 100 for i in range(25)]
+    study = new_study(class_names=names)
+    study.add()
+    text = describe(study.folder, study.folder.records())
+    assert "<" not in text
+    assert "a\\|b" in text
+    assert "new line" in text
+    assert len(text) < 8000
+    escape("\udcff").encode("utf-8")  # a name that no database takes

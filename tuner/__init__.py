@@ -1,0 +1,1 @@
+"""Experiment-tracking hyperparameter tuner for class-imbalanced image classification."""

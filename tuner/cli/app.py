@@ -1,0 +1,217 @@
+"""The commands: parse, call one library function, print.
+
+Heavy libraries are imported inside the commands, so that ``tuner --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from tuner.errors import TunerError, UsageError
+
+app = typer.Typer(
+    name="tuner",
+    help="Find the treatment of class imbalance that helps your rare classes, and by how much.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with:  tuner init FOLDER   then   tuner run studies/NAME.yaml",
+)
+
+_Home = Annotated[
+    Optional[Path],  # noqa: UP045  # Typer reads this annotation at run time
+    typer.Option("--home", help="Where studies live (default: $TUNER_HOME or mlruns/)."),
+]
+_Set = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="A.B=C", help="Override a key of the study file."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+_Study = Annotated[str, typer.Argument(help="A study file, or the name of a study.")]
+_Tracking = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--tracking-uri", help="An MLflow server (default: $MLFLOW_TRACKING_URI or the home)."
+    ),
+]
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="Folder per class, manifest .csv, or digits.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="Where to write (default: studies/NAME.yaml)."),
+    ] = None,
+    home: _Home = None,
+) -> None:
+    """Look at the images and write a commented study file.
+
+    Example:  tuner init data/steel -o studies/steel.yaml
+    """
+    from tuner.cli.look import init_study
+
+    init_study(data, output=output, home=home)
+
+
+@app.command()
+def check(
+    study: _Study, overrides: _Set = None, home: _Home = None, as_json: _Json = False
+) -> None:
+    """List classes, counts, unreadable files, duplicates and label conflicts; train nothing.
+
+    Example:  tuner check studies/steel.yaml
+    """
+    from tuner.cli.look import check_study
+
+    check_study(study, overrides=overrides or [], home=home, as_json=as_json)
+
+
+@app.command()
+def run(
+    study: _Study,
+    trials: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--trials", min=1, help="Finished trials in all, over every start."),
+    ] = None,
+    overrides: _Set = None,
+    home: _Home = None,
+    tracking_uri: _Tracking = None,
+    storage: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--storage", help="Optuna store by URL (default: the home's journal)."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", hidden=True)] = False,
+) -> None:
+    """Start a study or go on with it, up to its number of trials.
+
+    Example:  tuner run studies/steel.yaml --trials 60
+    """
+    from tuner.cli.run import run_study
+
+    extra = [f"search.trials={trials}"] if trials is not None else []
+    run_study(
+        study,
+        overrides=[*(overrides or []), *extra],
+        home=home,
+        tracking_uri=tracking_uri,
+        storage=storage,
+        is_quiet=quiet,
+        is_demo=demo,
+    )
+
+
+@app.command()
+def status(
+    study: Annotated[Optional[str], typer.Argument(help="A study; all without.")] = None,  # noqa: UP045
+    home: _Home = None,
+    as_json: _Json = False,
+) -> None:
+    """Show what is there, what runs, and the best so far.
+
+    Example:  tuner status steel
+    """
+    from tuner.cli.look import show_status
+
+    show_status(study, home=home, as_json=as_json)
+
+
+@app.command()
+def ui(
+    study: Annotated[Optional[str], typer.Argument(help="A study to open at.")] = None,  # noqa: UP045
+    home: _Home = None,
+    tracking_uri: _Tracking = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open MLflow's UI on the home, at the comparison of the study's runs.
+
+    Example:  tuner ui steel
+    """
+    from tuner.cli.ui import open_ui
+
+    open_ui(study, home=home, tracking_uri=tracking_uri, port=port, opens_browser=browser)
+
+
+@app.command()
+def export(
+    study: _Study,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(
+        "best.yaml"
+    ),
+    trial: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--trial", help="Another trial than the winner, by its number."),
+    ] = None,
+    home: _Home = None,
+) -> None:
+    """Write the best configuration, complete enough to train again.
+
+    Example:  tuner export steel -o best.yaml
+    """
+    from tuner.cli.train import export_study
+
+    export_study(study, output=output, trial=trial, home=home)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A file that `tuner export` wrote.")],
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--data", help="Images to train on (default: those of the export)."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="Where to write (default: CONFIG.keras)."),
+    ] = None,
+    open_test: Annotated[
+        bool, typer.Option("--open-test", help="Score the sealed test; this is recorded.")
+    ] = False,
+    home: _Home = None,
+) -> None:
+    """Train an exported configuration again, to a model.
+
+    Example:  tuner train best.yaml -o best.keras
+    """
+    from tuner.cli.train import train_export
+
+    train_export(config, data=data, output=output, opens_test=open_test, home=home)
+
+
+@app.command()
+def sync(study: _Study, home: _Home = None, tracking_uri: _Tracking = None) -> None:
+    """Rebuild the MLflow mirror from the study's records.
+
+    Example:  tuner sync steel
+    """
+    from tuner.cli.ui import sync_mirror
+
+    sync_mirror(study, home=home, tracking_uri=tracking_uri)
+
+
+def main() -> None:
+    """Run the command line; expected errors are one message and an exit code."""
+    shows_traceback = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except TunerError as error:
+        if shows_traceback:
+            traceback.print_exc()
+        kind = "usage" if isinstance(error, UsageError) else "error"
+        print(f"{kind}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nobody is left to tell
+        sys.exit(1)

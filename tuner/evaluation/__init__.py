@@ -1,0 +1,1 @@
+"""Numbers from confusion matrices; nothing is drawn here."""

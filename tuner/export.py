@@ -1,0 +1,314 @@
+"""Export the best configuration, and train it again from what was exported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tuner.config import StudyConfig, parse_study
+from tuner.data.index import ImageIndex
+from tuner.errors import ExportError, StudyError
+from tuner.evaluation.intervals import macro_recall_standard_error
+from tuner.evaluation.metrics import macro_recall
+from tuner.imbalance.augmentation import n_extra
+from tuner.imbalance.weights import class_weights
+from tuner.search.folder import StudyFolder
+from tuner.search.records import Record, winner
+from tuner.search.space import Params
+from tuner.versions import git_state, package_versions
+
+IntArray = NDArray[np.int64]
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported configuration.
+
+    Attributes:
+        config: The complete study.
+        params: The hyperparameters.
+        record: Everything else of the file, as plain values by name.
+    """
+
+    config: StudyConfig
+    params: Params
+    record: dict[str, Any]
+
+    @property
+    def matrix(self) -> IntArray:
+        """Recorded out-of-fold confusion matrix, int64 (n_classes, n_classes)."""
+        return np.array(self.record["objective"]["confusion_matrix"], dtype=np.int64)
+
+    @property
+    def final_epochs(self) -> int:
+        """Epochs of the final training."""
+        return int(self.record["training_used"]["final_epochs"])
+
+    @property
+    def final_learning_rates(self) -> list[float]:
+        """Learning rate of each epoch of the final training."""
+        return [float(rate) for rate in self.record["training_used"]["final_learning_rates"]]
+
+
+def choose_record(folder: StudyFolder, *, trial: int | None = None) -> Record:
+    """The winner of a study, or one of its trials by number.
+
+    Raises:
+        StudyError: If there is no such complete record, or no setting meets the recall floor
+            and no trial was named.
+    """
+    records = folder.records()
+    if trial is not None:
+        for record in records:
+            if record.kind == "trial" and record.number == trial and record.state == "complete":
+                return record
+        complete = [str(r.number) for r in records if r.kind == "trial" and r.state == "complete"]
+        raise StudyError(
+            f"study '{folder.name}' has no complete trial {trial}",
+            where=str(folder.path),
+            do=f"complete trials: {', '.join(complete) or 'none'}",
+        )
+    best = winner(records)
+    if best is None:
+        raise StudyError(
+            f"study '{folder.name}' has no complete trial yet",
+            where=str(folder.path),
+            do=f"go on with: tuner run {folder.name}",
+        )
+    if not best.is_feasible:
+        raise StudyError(
+            f"no setting of study '{folder.name}' meets objective.recall_floor; the least "
+            f"violating one is {best.name}",
+            where="objective.recall_floor",
+            do=f"run more trials, or choose one: tuner export {folder.name} --trial N",
+        )
+    return best
+
+
+def median_fold(best_epochs: Sequence[int]) -> int:
+    """The fold whose best epoch is the lower median; the first of equals."""
+    order = sorted(range(len(best_epochs)), key=lambda fold: (best_epochs[fold], fold))
+    return order[(len(order) - 1) // 2]
+
+
+def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
+    """Everything that trains a record's configuration again, as plain values."""
+    config, images = folder.config, folder.images
+    n_classes = len(folder.class_names)
+    final = images.labels[images.search_rows]
+    counts = np.bincount(final, minlength=n_classes)
+    rows = counts + n_extra(
+        counts,
+        multiplier=record.params.augmentation_multiplier,
+        capped=config.augmentation.cap == "largest",
+    )
+    weights = class_weights(
+        rows, record.params.class_weight_mode, beta=config.training.effective_number_beta
+    )
+    fold = median_fold(record.best_epochs)
+    n_epochs = record.best_epochs[fold] + 1
+    return {
+        "schema": _SCHEMA,
+        "study": {
+            "name": folder.name,
+            "record": record.name,
+            "kind": record.kind,
+            "trial_number": record.number,
+        },
+        "hyperparameters": record.params.as_dict(),
+        "objective": {
+            "metric": config.objective.metric,
+            "value": record.value,
+            "macro_recall": record.scores["macro_recall"],
+            "macro_recall_standard_error": macro_recall_standard_error(np.array(record.matrix)),
+            "recall": dict(zip(folder.class_names, record.recall, strict=True)),
+            "confusion_matrix": record.matrix,
+            "is_best_of": sum(r.kind != "confirm" for r in folder.records()),
+        },
+        # Filled by a later confirmation on the sealed test.
+        "confirmation": {
+            "test_macro_recall": None,
+            "interval": None,
+            "gain_over_cross_entropy": None,
+            "gain_over_best_free_baseline": None,
+            "seeds": None,
+            "verdict": None,
+        },
+        "classes": folder.class_names,
+        "class_weights": {
+            "per_fold": record.class_weights,
+            "final": weights.tolist(),
+        },
+        "training_rows": {"per_fold": record.rows, "final": rows.tolist()},
+        "training_used": {
+            "best_epochs": record.best_epochs,
+            "final_fold": fold,
+            "final_epochs": n_epochs,
+            "final_learning_rates": record.learning_rates[fold][:n_epochs],
+            "learning_rates": record.learning_rates,
+            "seeds": record.seeds,
+        },
+        "data": {
+            "fingerprint": folder.about["data_fingerprint"],
+            "split_fingerprint": folder.about["split_fingerprint"],
+            "images_per_class": np.bincount(images.labels, minlength=n_classes).tolist(),
+            "search_images_per_class": counts.tolist(),
+        },
+        "fixed": {
+            "backbone": "ResNet50, include_top=False, global average pooling, frozen",
+            "weights": record.environment.get("weights"),
+            "preprocessing": "keras.applications.resnet50.preprocess_input (RGB 0..255)",
+            "optimizer": "Adam",
+            "loss": "focal loss on softmax logits, see tuner.training.losses",
+        },
+        "provenance": {
+            "environment": record.environment,
+            "versions": package_versions(),
+            "versions_at_start": folder.about.get("versions", {}),
+            "git": folder.about.get("git", {}),
+            "git_now": git_state(Path.cwd()),
+            "mlflow_run_id": None,
+        },
+        "study_file": config.model_dump(mode="json"),
+    }
+
+
+def write_export(content: dict[str, Any], path: Path) -> None:
+    """Write an export whole or not at all, and read it back before success is reported.
+
+    Raises:
+        ExportError: If it cannot be written or does not read back the same.
+    """
+    header = (
+        f"# Best configuration of study {content['study']['name']!r}"
+        f" ({content['study']['record']}).\n"
+        f"# Train it again:  tuner train {path}\n"
+    )
+    text = header + yaml.dump(
+        content, Dumper=_FlowLists, sort_keys=False, allow_unicode=True, width=99
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        if yaml.safe_load(temporary.read_text(encoding="utf-8")) != content:
+            raise ExportError("the export does not read back as it was written", where=str(path))
+        temporary.replace(path)
+    except OSError as error:
+        raise ExportError(
+            f"the export cannot be written: {error.strerror or error}",
+            where=str(path),
+            do="choose another place with -o",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_export(path: Path) -> Export:
+    """Read an exported file.
+
+    Raises:
+        ExportError: If it is not one, is damaged or from another version.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExportError(
+            f"cannot be read: {error}", where=str(path), do="write it with: tuner export STUDY"
+        ) from error
+    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
+        raise ExportError(
+            "not a configuration that this version of tuner exported",
+            where=str(path),
+            do="write it with: tuner export STUDY",
+        )
+    try:
+        text = yaml.safe_dump(content["study_file"], sort_keys=False, allow_unicode=True)
+        config = parse_study(text, source=f"{path} (study_file)")
+        export = Export(config, Params.from_dict(content["hyperparameters"]), content)
+        _ = export.matrix, export.final_epochs, export.final_learning_rates, content["data"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"part of the configuration is missing or damaged: {error}",
+            where=str(path),
+            do="write it anew with: tuner export STUDY",
+        ) from error
+    return export
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Whether training the folds again gave what was recorded.
+
+    Attributes:
+        recorded: Macro recall in the export.
+        found: Macro recall now.
+        standard_error: Of the recorded one.
+        is_exact: Whether the whole confusion matrix is the same.
+    """
+
+    recorded: float
+    found: float
+    standard_error: float
+    is_exact: bool
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the difference is above three standard errors."""
+        return abs(self.found - self.recorded) > 3 * self.standard_error
+
+
+def compare_matrices(recorded: IntArray, found: IntArray) -> Reproduction:
+    """Hold a new out-of-fold confusion matrix against the recorded one."""
+    return Reproduction(
+        macro_recall(recorded),
+        macro_recall(found),
+        macro_recall_standard_error(recorded),
+        recorded.shape == found.shape and bool((recorded == found).all()),
+    )
+
+
+def same_data(export: Export, index: ImageIndex, split_fingerprint: str) -> bool:
+    """Whether the images and their split are those of the export."""
+    data = export.record["data"]
+    return bool(
+        data["fingerprint"] == index.fingerprint and data["split_fingerprint"] == split_fingerprint
+    )
+
+
+def check_classes(export: Export, index: ImageIndex) -> None:
+    """Refuse images of other classes than those of the export.
+
+    Raises:
+        ExportError: Naming the classes that differ.
+    """
+    then, now = set(export.record["classes"]), set(index.class_names)
+    if then != now:
+        said = [f"missing: {', '.join(sorted(then - now))}"] if then - now else []
+        said += [f"new: {', '.join(sorted(now - then))}"] if now - then else []
+        raise ExportError(
+            f"the images are of other classes than the export; {'; '.join(said)}",
+            where=str(index.root),
+            do="point --data at images of the same classes",
+        )
+
+
+class _FlowLists(yaml.SafeDumper):
+    """Block mappings, but lists of numbers on one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> Any:
+        items = list(sequence)
+        is_flat = all(isinstance(item, (int, float, str)) or item is None for item in items)
+        return super().represent_sequence(tag, items, flow_style=is_flat)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -1,0 +1,1 @@
+"""Views, the frozen backbone and the feature bank."""

@@ -1,0 +1,100 @@
+"""The frozen ResNet50: pixels in, 2,048 features out, views made on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from tuner.features.weights_source import ResolvedWeights, load_backbone_weights
+
+N_FEATURES = 2048
+
+UInt8Array = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+
+def build_backbone(weights: ResolvedWeights, *, precision: str = "float32") -> Any:
+    """ResNet50 without its top, global average pooled, frozen.
+
+    Args:
+        weights: Where its weights come from.
+        precision: "float32" or "bfloat16" (features are float32 either way).
+
+    Returns:
+        Keras model from preprocessed pixels, float (batch, height, width, 3), to features,
+        float (batch, 2048). BatchNormalization stays in inference mode: it is not trainable.
+    """
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        backbone = keras.applications.ResNet50(
+            include_top=False, weights=None, input_shape=(None, None, 3), pooling="avg"
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    load_backbone_weights(backbone, weights)
+    backbone.trainable = False
+    return backbone
+
+
+def preprocess(pixels: Any) -> Any:
+    """ResNet50's own preprocessing of RGB pixels 0..255, as a new tensor."""
+    return keras.applications.resnet50.preprocess_input(ops.cast(pixels, "float32"))
+
+
+def apply_views(pixels: Any, transforms: Any) -> Any:
+    """One affine resample of each image, bilinear, edges repeated.
+
+    Args:
+        pixels: RGB, (batch, image_px, image_px, 3), 0..255.
+        transforms: `views.keras_transform` of each image, float32 (batch, 8).
+
+    Returns:
+        float32 of the shape of `pixels`, 0..255.
+    """
+    return ops.image.affine_transform(
+        ops.cast(pixels, "float32"), transforms, interpolation="bilinear", fill_mode="nearest"
+    )
+
+
+class Extractor:
+    """Compiled passes through the backbone, for images and for views of them.
+
+    Args:
+        backbone: `build_backbone`'s model.
+    """
+
+    def __init__(self, backbone: Any) -> None:
+        def plain(pixels: Any) -> Any:
+            return ops.cast(backbone(preprocess(pixels), training=False), "float32")
+
+        def viewed(pixels: Any, transforms: Any) -> Any:
+            return plain(apply_views(pixels, transforms))
+
+        self._plain, self._viewed = _compile_graph(plain), _compile_graph(viewed)
+
+    def __call__(self, pixels: UInt8Array, transforms: FloatArray | None = None) -> Any:
+        """Features on the device, float32 (batch, 2048); `transforms` asks for views."""
+        if transforms is None:
+            return self._plain(pixels)
+        return self._viewed(pixels, transforms)
+
+
+def _compile_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile for the backend; on TensorFlow without XLA, which refuses affine transforms."""
+    compiled: Callable[..., Any]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit(function)
+    else:
+        import tensorflow as tf
+
+        compiled = tf.function(function, autograph=False, reduce_retracing=False)
+    return compiled

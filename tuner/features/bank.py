@@ -1,0 +1,247 @@
+"""The feature bank: features of (image, view) on disk, shared by every study on the same data.
+
+One folder per combination of everything that changes the numbers. Features lie in chunks, each
+a plain ``.npy`` file (memory-mappable, no pickle) beside a ``.json`` that lists its rows and
+the file's checksum and is renamed into place last: a chunk without it does not exist. A chunk
+is named after its rows, so that damage to the list shows as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import BankError
+
+FloatArray = NDArray[np.float32]
+
+_FORMAT = 1
+_LEFTOVER_AGE_S = 24 * 3600.0  # no living process takes that long to write a few megabytes
+
+
+class _Place(NamedTuple):
+    chunk: str
+    row: int
+
+
+class FeatureBank:
+    """Rows of features by name (`views.view_key`).
+
+    Args:
+        folder: Where all banks of a home lie.
+        identity: Everything that changes the numbers except file and view: weights hash,
+            image_px, precision, backend and its version, ...; kept readable beside the chunks.
+        n_features: Width of a row.
+
+    Attributes:
+        damaged: Chunks found damaged and dropped, by name; their rows are missing again.
+
+    Raises:
+        BankError: If the folder cannot be made or read.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, str | int], *, n_features: int
+    ) -> None:
+        self.identity = dict(sorted(identity.items())) | {"format": _FORMAT}
+        text = json.dumps(self.identity, sort_keys=True)
+        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._n_features = n_features
+        self._places: dict[str, _Place] = {}
+        self._verified: set[str] = set()
+        self._loaded: set[str] = set()
+        self.damaged: list[str] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "bank.json").exists():
+                text = json.dumps(self.identity, indent=1)
+                _write_atomically(self.folder / "bank.json", text.encode())
+            _sweep(self.folder)
+        except OSError as error:
+            raise BankError(
+                f"the feature bank cannot be made: {error.strerror or error}",
+                where=str(self.folder),
+                do="make the folder writable, free disk space, or choose another --home",
+            ) from error
+        self.refresh()
+
+    def __len__(self) -> int:
+        """Rows known to be on disk."""
+        return len(self._places)
+
+    def refresh(self) -> None:
+        """Take in chunks that other processes have added.
+
+        Raises:
+            BankError: If a file is there but cannot be read.
+        """
+        for path in sorted(self.folder.glob("chunk-*.json")):
+            if path.stem in self._loaded:
+                continue
+            try:
+                rows = json.loads(_read(path))["rows"]
+                is_sound = _chunk_name(rows) == path.stem
+            except FileNotFoundError:
+                continue  # another process has just found it damaged
+            except (ValueError, KeyError, TypeError):
+                is_sound = False
+            if not is_sound:
+                self._discard(path.stem)
+                continue
+            self._loaded.add(path.stem)
+            for row, key in enumerate(rows):
+                self._places.setdefault(key, _Place(path.stem, row))
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Keys without a sound row, in their order, each once; damaged chunks are dropped.
+
+        Raises:
+            BankError: If a file is there but cannot be read.
+        """
+        for chunk in sorted({self._places[k].chunk for k in keys if k in self._places}):
+            self._verify(chunk)
+        return [key for key in dict.fromkeys(keys) if key not in self._places]
+
+    def add(self, keys: Sequence[str], features: FloatArray) -> None:
+        """Write one whole chunk; after a kill it is there entirely or not at all.
+
+        Args:
+            keys: Names of the rows.
+            features: float32 (n_rows, n_features).
+
+        Raises:
+            BankError: If the disk is full or not writable.
+        """
+        if features.shape != (len(keys), self._n_features):
+            raise ValueError(f"expected {(len(keys), self._n_features)}, got {features.shape}")
+        chunk = _chunk_name(keys)
+        stream = io.BytesIO()
+        np.save(stream, features.astype("<f4", copy=False), allow_pickle=False)
+        content = stream.getvalue()
+        about = {"rows": list(keys), "sha256": hashlib.sha256(content).hexdigest()}
+        data = self.folder / f"{chunk}.npy"
+        try:
+            _write_atomically(data, content)
+            _write_atomically(data.with_suffix(".json"), json.dumps(about).encode())
+        except OSError as error:
+            if not data.with_suffix(".json").exists():
+                data.unlink(missing_ok=True)
+            raise BankError(
+                f"a chunk of features cannot be written: {error.strerror or error}",
+                where=str(self.folder),
+                do="free disk space and start the same command again; whole chunks are kept",
+            ) from error
+        self._loaded.add(chunk)
+        self._verified.add(chunk)
+        for row, key in enumerate(keys):
+            self._places[key] = _Place(chunk, row)
+
+    def read(self, keys: Sequence[str]) -> FloatArray:
+        """Features of the keys in their order, float32 (n_keys, n_features).
+
+        Raises:
+            BankError: If a row is missing, its chunk is damaged or cannot be read.
+        """
+        missing = self.missing(keys)
+        if missing:
+            raise BankError(
+                f"{len(missing)} of {len(keys)} rows are not in the feature bank",
+                where=str(self.folder),
+                do="start the same command again: missing rows are computed",
+            )
+        out = np.empty((len(keys), self._n_features), dtype=np.float32)
+        by_chunk: dict[str, tuple[list[int], list[int]]] = {}
+        for i, key in enumerate(keys):
+            place = self._places[key]
+            targets, rows = by_chunk.setdefault(place.chunk, ([], []))
+            targets.append(i)
+            rows.append(place.row)
+        for chunk, (targets, rows) in by_chunk.items():
+            path = self.folder / f"{chunk}.npy"
+            try:
+                out[targets] = np.load(path, mmap_mode="r", allow_pickle=False)[rows]
+            except (OSError, ValueError) as error:  # sound when verified, changed since
+                raise _unreadable(path, error) from error
+        return out
+
+    def _verify(self, chunk: str) -> None:
+        if chunk in self._verified:
+            return
+        try:
+            expected = json.loads(_read(self.folder / f"{chunk}.json"))["sha256"]
+            found = hashlib.sha256(_read(self.folder / f"{chunk}.npy")).hexdigest()
+            is_sound = found == expected
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            is_sound = False
+        if is_sound:
+            self._verified.add(chunk)
+        else:
+            self._discard(chunk)
+
+    def _discard(self, chunk: str) -> None:
+        """Forget a damaged chunk, so that its rows are computed again."""
+        self.damaged.append(chunk)
+        self._loaded.discard(chunk)
+        self._places = {k: place for k, place in self._places.items() if place.chunk != chunk}
+        for suffix in (".json", ".npy"):
+            path = self.folder / f"{chunk}{suffix}"
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+
+def _chunk_name(keys: Sequence[str]) -> str:
+    return "chunk-" + hashlib.sha256("\n".join(keys).encode()).hexdigest()[:24]
+
+
+def _read(path: Path) -> bytes:
+    """Bytes of a file; what is there but cannot be read is no damage to repair by deleting."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BankError:
+    reason = getattr(error, "strerror", None) or error
+    return BankError(
+        f"a file of the feature bank cannot be used: {reason}",
+        where=str(path),
+        do="mend its permissions or the disk and start the same command again; a chunk that"
+        " is deleted is computed again",
+    )
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write under a temporary name of this process alone, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files that killed processes have left."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just renamed it
+            if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                path.unlink()

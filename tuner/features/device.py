@@ -1,0 +1,118 @@
+"""What the heavy work runs on, and why not on the graphics card when there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tuner.errors import UsageError
+
+
+class Device(NamedTuple):
+    """Where features and heads are computed.
+
+    Attributes:
+        kind: "cpu" or "gpu".
+        name: Name of the card, or "CPU".
+        backend: Keras backend and its version, e.g. "tensorflow 2.21.0".
+        warning: Why a card that is present is not used; empty when all is well.
+    """
+
+    kind: str
+    name: str
+    backend: str
+    warning: str = ""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.name} ({self.backend})"
+
+
+def prepare_environment() -> None:
+    """Settings that backends read when first imported; the user's own win."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def find_device() -> Device:
+    """Ask the Keras backend for its device; says so when a card is there but unusable."""
+    prepare_environment()
+    with _native_stderr_held_back():
+        return _find_device()
+
+
+def _find_device() -> Device:
+    import keras
+
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise UsageError(
+            f"tuner trains on TensorFlow or JAX, but the Keras backend is '{backend}'",
+            where="KERAS_BACKEND, or 'backend' in ~/.keras/keras.json",
+            do="set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax",
+        )
+    if backend == "jax":
+        import jax
+
+        label, install = f"jax {jax.__version__}", "pip install 'jax[cuda12]'"
+        gpus = [d.device_kind for d in jax.devices() if d.platform in ("gpu", "cuda", "rocm")]
+    else:
+        import tensorflow as tf
+
+        label, install = f"tensorflow {tf.__version__}", "pip install 'imbalance-tuner[gpu]'"
+        gpus = [
+            tf.config.experimental.get_device_details(d).get("device_name", "GPU")
+            for d in tf.config.list_physical_devices("GPU")
+        ]
+    if gpus:
+        return Device("gpu", str(gpus[0]), label)
+    cards = _nvidia_cards()
+    warning = (
+        f"{cards[0]} is present, but {label} sees no GPU; {install}, or check the driver"
+        if cards
+        else ""
+    )
+    return Device("cpu", "CPU", label, warning)
+
+
+def _nvidia_cards() -> list[str]:
+    """Cards that the driver lists; empty without a driver that works."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode:  # a broken driver is explained on stdout, where names are expected
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+@contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    """Keep what C++ libraries print while they load; show it only if loading fails.
+
+    TensorFlow logs a page before it reads TF_CPP_MIN_LOG_LEVEL, and complains of missing CUDA
+    libraries on machines without a card. What matters of it is in `Device.warning`.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as real:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            real.write(held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real.fileno(), 2)

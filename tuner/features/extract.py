@@ -1,0 +1,204 @@
+"""Fill the bank: decode and write beside the backbone, so that it never waits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.config import AugmentationConfig
+from tuner.data.images import read_bytes, read_image
+from tuner.errors import DataError
+from tuner.features.backbone import Extractor
+from tuner.features.bank import FeatureBank
+from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
+
+UInt8Array = NDArray[np.uint8]
+
+_CHUNK_ROWS = 512
+_BATCHES_AHEAD = 4
+
+
+class ViewOf(NamedTuple):
+    """One row to extract: a file, its hash and the view."""
+
+    path: Path
+    sha256: str
+    view: int
+
+
+class Progress(NamedTuple):
+    """How far extraction is: rows of this run, and seconds since it began."""
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second so far."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left at the mean speed so far."""
+        return (self.total - self.done) / self.rows_per_s if self.done else float("inf")
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def fill_bank(
+    bank: FeatureBank,
+    wanted: Sequence[ViewOf],
+    make_extractor: Callable[[], Extractor],
+    *,
+    image_px: int,
+    augmentation: AugmentationConfig,
+    batch_size: int,
+    on_progress: OnProgress = lambda progress: None,
+) -> int:
+    """Compute the rows that the bank lacks; after a kill, goes on at the last whole chunk.
+
+    Args:
+        bank: Where the rows go.
+        wanted: Rows that must be there in the end.
+        make_extractor: Builds the backbone; called only when a row is missing.
+        image_px: Side of the resized image.
+        augmentation: Settings of the views.
+        batch_size: Rows a pass; every pass is full, the last one padded, because features
+            depend on it in their last bit.
+        on_progress: Called after each batch.
+
+    Returns:
+        Number of rows computed.
+
+    Raises:
+        DataError: If a file cannot be read any more, or is not what it was when indexed.
+        BankError: If the bank cannot be written.
+    """
+    rows = {view_key(w.sha256, w.view, augmentation=augmentation): w for w in wanted}
+    missing = bank.missing(list(rows))
+    if not missing:
+        return 0
+    # A chunk is a whole number of batches, so that only the last one of each part is padded.
+    chunk_rows = batch_size * max(1, _CHUNK_ROWS // batch_size)
+    chunks = [list(c) for part in _parts(missing, rows) for c in _slices(part, chunk_rows)]
+    batches = [[rows[key] for key in b] for c in chunks for b in _slices(c, batch_size)]
+    extractor, start, done = make_extractor(), time.monotonic(), 0
+    decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+    writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+    try:
+        pixels = _batches(batches, decoders, batch_size, image_px, augmentation)
+        passes = _passes(extractor, pixels)
+        written: Future[None] | None = None
+        for chunk in chunks:
+            blocks = []
+            for features in islice(passes, -(-len(chunk) // batch_size)):
+                blocks.append(features)
+                done += len(features)
+                on_progress(Progress(done, len(missing), time.monotonic() - start))
+            if written:
+                written.result()
+            written = writer.submit(bank.add, chunk, np.concatenate(blocks))
+        if written:
+            written.result()
+    finally:
+        # After an error or Ctrl-C: what has been computed is written, nothing more is read.
+        decoders.shutdown(cancel_futures=True)
+        writer.shutdown()
+    return done
+
+
+def _parts(missing: Sequence[str], rows: dict[str, ViewOf]) -> tuple[list[str], list[str]]:
+    """Images before views, whose batches alone are resampled; all views of a file together."""
+    # By place among all rows, not the missing ones: chunks then are the same after a kill.
+    place = {sha256: i for i, sha256 in enumerate(dict.fromkeys(w.sha256 for w in rows.values()))}
+    originals = [key for key in missing if rows[key].view == 0]
+    views = [key for key in missing if rows[key].view > 0]
+    return originals, sorted(views, key=lambda key: (place[rows[key].sha256], rows[key].view))
+
+
+class _Batch(NamedTuple):
+    pixels: UInt8Array
+    transforms: NDArray[np.float32] | None
+    n_rows: int
+
+
+def _batches(
+    batches: Iterable[Sequence[ViewOf]],
+    pool: ThreadPoolExecutor,
+    batch_size: int,
+    image_px: int,
+    augmentation: AugmentationConfig,
+) -> Iterator[_Batch]:
+    """Full batches of pixels, read a few batches ahead of the backbone."""
+    reads = _ahead((_start_reads(part, pool, image_px) for part in batches), _BATCHES_AHEAD)
+    for part in reads:
+        pixels = np.zeros((batch_size, image_px, image_px, 3), dtype=np.uint8)
+        transforms = np.zeros((batch_size, 8), dtype=np.float32)
+        for i, (row, read) in enumerate(part):
+            pixels[i] = read.result()
+            if row.view:
+                found = view_parameters(row.sha256, row.view, augmentation=augmentation)
+                transforms[i] = keras_transform(affine_matrix(found, image_px=image_px))
+        yield _Batch(pixels, transforms if part[0][0].view else None, len(part))
+
+
+_Read = tuple[ViewOf, "Future[UInt8Array]"]
+
+
+def _start_reads(part: Sequence[ViewOf], pool: ThreadPoolExecutor, image_px: int) -> list[_Read]:
+    """Reading under way for each row; neighbouring views of one file share one read."""
+    reads: list[_Read] = []
+    for _, views in groupby(part, key=lambda row: row.path):
+        same = list(views)
+        reads += zip(same, [pool.submit(_read_pixels, same[0], image_px)] * len(same), strict=True)
+    return reads
+
+
+def _read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
+    """Pixels of a file that still is the one that was indexed."""
+    # Otherwise the bank would give the new picture's features under the old one's name to
+    # every later study.
+    if hashlib.sha256(read_bytes(row.path)).hexdigest() != row.sha256:
+        raise DataError(
+            "image has changed since it was indexed",
+            where=str(row.path),
+            do="start the same command again: it is looked at anew",
+        )
+    return read_image(row.path, image_px=image_px)
+
+
+def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[NDArray[np.float32]]:
+    """Features of each batch; one batch stays in flight while the next is put together."""
+    in_flight: deque[tuple[Any, int]] = deque()
+    for batch in batches:
+        in_flight.append((extractor(batch.pixels, batch.transforms), batch.n_rows))
+        if len(in_flight) > 1:
+            features, n_rows = in_flight.popleft()
+            yield np.asarray(features)[:n_rows]
+    for features, n_rows in in_flight:
+        yield np.asarray(features)[:n_rows]
+
+
+def _ahead(items: Iterator[list[_Read]], depth: int) -> Iterator[list[_Read]]:
+    """The same items, with `depth` of them started before they are needed."""
+    started = deque(islice(items, depth))
+    while started:
+        yield started.popleft()
+        started.extend(islice(items, 1))
+
+
+def _slices(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

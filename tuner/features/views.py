@@ -1,0 +1,79 @@
+"""Views: the affine versions of an image, each a pure function of (view seed, file, k)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.config import AugmentationConfig
+
+FloatArray = NDArray[np.float64]
+
+
+class ViewParameters(NamedTuple):
+    """One affine view: angle in radians, shifts as shares of the side, zooms, flip."""
+
+    rotation: float
+    shift_y: float
+    shift_x: float
+    zoom_y: float
+    zoom_x: float
+    is_flipped: bool
+
+
+def view_parameters(sha256: str, view: int, *, augmentation: AugmentationConfig) -> ViewParameters:
+    """Parameters of view k >= 1 of a file, equal in every study, engine and machine.
+
+    Drawn from a hash, not a generator: no library's random stream can change them.
+    """
+    text = f"{augmentation.view_seed}:{sha256}:{view}".encode()
+    digest = hashlib.shake_256(text).digest(6 * 8)
+    u = np.frombuffer(digest, dtype="<u8").astype(np.float64) / 2.0**64
+    turn = np.deg2rad(augmentation.rotation_deg)
+    low, high = augmentation.zoom
+    return ViewParameters(
+        rotation=float(turn * (2 * u[0] - 1)),
+        shift_y=float(augmentation.shift * (2 * u[1] - 1)),
+        shift_x=float(augmentation.shift * (2 * u[2] - 1)),
+        zoom_y=float(low + (high - low) * u[3]),
+        zoom_x=float(low + (high - low) * u[4]),
+        is_flipped=bool(augmentation.flip and u[5] < 0.5),
+    )
+
+
+def affine_matrix(parameters: ViewParameters, *, image_px: int) -> FloatArray:
+    """Map from output to input pixels (y, x, 1), float64 (3, 3).
+
+    Rotation, shift and zoom about the centre, then the flip, in one resample: the composition
+    of Keras's ImageDataGenerator, ``C R T Z C^-1 F``.
+    """
+    p = parameters
+    cos, sin = np.cos(p.rotation), np.sin(p.rotation)
+    rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    shift = np.array([[1, 0, p.shift_y * image_px], [0, 1, p.shift_x * image_px], [0, 0, 1]])
+    zoom = np.diag([p.zoom_y, p.zoom_x, 1.0])
+    middle = image_px / 2 - 0.5
+    to_centre = np.array([[1, 0, middle], [0, 1, middle], [0, 0, 1]])
+    from_centre = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
+    flip = np.array([[1, 0, 0], [0, -1, image_px - 1.0], [0, 0, 1]])
+    matrix: FloatArray = to_centre @ rotation @ shift @ zoom @ from_centre
+    return matrix @ flip if p.is_flipped else matrix
+
+
+def keras_transform(matrix: FloatArray) -> NDArray[np.float32]:
+    """The eight numbers of `keras.ops.image.affine_transform` (x before y), float32 (8,)."""
+    (yy, yx, y0), (xy, xx, x0) = matrix[0], matrix[1]
+    return np.array([xx, xy, x0, yx, yy, y0, 0, 0], dtype=np.float32)
+
+
+def view_key(sha256: str, view: int, *, augmentation: AugmentationConfig) -> str:
+    """Name of (image, view) in the feature bank; view 0 is the same for all settings."""
+    if view == 0:
+        return f"{sha256}:0"
+    settings = augmentation.model_dump(mode="json", exclude={"cap"})
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"{sha256}:{view}:{digest[:16]}"

@@ -1,0 +1,48 @@
+"""Where everything of a user's studies lies."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below one home folder.
+
+    Attributes:
+        path: The home itself, absolute.
+    """
+
+    path: Path
+
+    @classmethod
+    def find(cls, given: Path | None = None) -> Home:
+        """The given folder, else ``$TUNER_HOME``, else ``mlruns/`` in the working directory."""
+        return cls((given or Path(os.environ.get("TUNER_HOME") or "mlruns")).absolute())
+
+    @property
+    def studies(self) -> Path:
+        """One folder per study: the records, which are the truth."""
+        return self.path / "studies"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal of all studies."""
+        return self.path / "optuna.journal"
+
+    @property
+    def features(self) -> Path:
+        """Feature banks."""
+        return self.path / "features"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's own database in this home."""
+        return f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.path / "artifacts"

@@ -1,0 +1,141 @@
+"""Train settings together, then record, tell and hand over each.
+
+Order for each: record on disk, tell Optuna, hand to the recorder. Whatever the moment of a kill,
+the next start finds a trial either recorded (and tells it) or not (and trains it again with the
+same parameters before anything new is asked).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tuner.search.ask import queue_again
+from tuner.search.objective import (
+    Evaluated,
+    Prepared,
+    constraints_of,
+    objective_value,
+    prepare,
+    train_prepared,
+)
+from tuner.search.records import Record, save_record
+from tuner.search.state import Search, Slot, n_finished
+from tuner.search.tell import tell
+from tuner.training.compiled import is_out_of_memory
+from tuner.training.folds import Epoch
+
+
+def train_batch(search: Search, slots: Sequence[Slot]) -> list[Record]:
+    """Train settings together, then record, tell and hand over each in the order of slots."""
+    started_s = time.time()
+
+    def on_epoch(i: int, epoch: Epoch) -> bool:
+        slot, value = slots[i], objective_value(epoch.matrix, config=search.config)
+        search.listener.epoch_ended(slot.name, epoch, value)
+        if slot.trial is None:
+            return False
+        slot.trial.report(value, epoch.epoch)
+        return bool(slot.trial.should_prune())
+
+    evaluated: list[Evaluated | None] = [None] * len(slots)
+    prepared: list[Prepared] = []
+    reason = None
+    try:
+        prepared += [prepare(slot.params, search.inputs, config=search.config) for slot in slots]
+        for slot in slots:
+            search.listener.trial_started(slot.name, slot.params)
+        evaluated = [
+            *train_prepared(prepared, search.inputs, config=search.config, on_epoch=on_epoch)
+        ]
+    except KeyboardInterrupt:
+        _give_back(search, slots)
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = "memory ran out; lower search.batch or training.batch_size"
+    return finish(search, slots, evaluated, started_s=started_s, prepared=prepared, reason=reason)
+
+
+def finish(
+    search: Search,
+    slots: Sequence[Slot],
+    evaluated: Sequence[Evaluated | None],
+    *,
+    started_s: float,
+    prepared: Sequence[Prepared] = (),
+    reason: str | None = None,
+) -> list[Record]:
+    """Record all slots, then tell and hand over each.
+
+    Args:
+        search: The search.
+        slots: What was trained.
+        evaluated: How it ended, or None with a `reason`.
+        started_s: Unix time.
+        prepared: Rows and weights of each slot, where they are known.
+        reason: Why nothing was evaluated.
+    """
+    records = []
+    for i, slot in enumerate(slots):
+        outcome, known = evaluated[i], prepared[i] if i < len(prepared) else None
+        record = _record(search, slot, outcome, known, started_s=started_s, reason=reason)
+        log_prob = (
+            outcome.result.log_prob.astype("float32") if outcome and outcome.matrix else None
+        )
+        save_record(search.folder.records_path, record, log_prob=log_prob)
+        records.append(record)
+    for slot, record in zip(slots, records, strict=True):
+        if slot.trial is not None:
+            tell(search, slot.trial, record)
+        search.recorder.record(search.folder, record)
+        search.listener.trial_ended(
+            record, n_finished=n_finished(search), n_trials=search.config.search.trials
+        )
+    return records
+
+
+def _give_back(search: Search, slots: Sequence[Slot]) -> None:
+    """Fail what an interrupt stopped, and queue its parameters; not counted as an attempt."""
+    trials = search.study.get_trials(deepcopy=False)
+    for slot in slots:
+        if slot.trial is not None:
+            queue_again(search, trials[slot.trial.number], attempt=slot.attempt)
+
+
+def _record(
+    search: Search,
+    slot: Slot,
+    outcome: Evaluated | None,
+    prepared: Prepared | None,
+    *,
+    started_s: float,
+    reason: str | None,
+) -> Record:
+    result = outcome.result if outcome else None
+    return Record(
+        kind=slot.kind,
+        name=slot.name,
+        number=slot.trial.number if slot.trial else None,
+        params=slot.params,
+        state=result.state if result else "failed",
+        reason=result.reason if result else reason,
+        value=outcome.value if outcome else None,
+        matrix=outcome.matrix if outcome else [],
+        scores=outcome.scores if outcome else {},
+        curves=outcome.curves if outcome else {},
+        best_epochs=result.best_epochs if result else [],
+        learning_rates=result.learning_rates if result else [],
+        rows=prepared.rows if prepared else [],
+        class_weights=prepared.class_weights if prepared else [],
+        constraints=constraints_of(outcome.scores if outcome else {}, config=search.config),
+        seeds={
+            "study_seed": search.config.seed,
+            "view_seed": search.config.augmentation.view_seed,
+        },
+        environment=dict(search.environment),
+        started_s=started_s,
+        ended_s=time.time(),
+        attempt=slot.attempt,
+    )

@@ -1,0 +1,144 @@
+"""What the search works on: arrays of the non-test images, and nothing of the sealed test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from tuner.config import StudyConfig
+from tuner.features.bank import FeatureBank
+from tuner.features.extract import ViewOf
+from tuner.features.views import view_key
+from tuner.imbalance.augmentation import Rows, training_rows, view_order, views_needed
+from tuner.search.baselines import baselines
+from tuner.search.folder import ImageTable
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """Features, labels and folds of the images that the search may see.
+
+    Attributes:
+        X: Features on the device, float32 tensor (n_rows, n_features).
+        y: Class of each row, int64 (n_rows,).
+        row_of: Row of each (image, view), int64 (n_images, max_view + 1); -1 where absent.
+        labels: Class of each image, int64 (n_images,).
+        fold: Validation fold of each image, int64 (n_images,).
+        rank: Order in which views are handed out (`view_order`), int64 (n_images,).
+        class_names: Class names in the order of every per-class array.
+        steps: Steps an epoch, the same in every trial.
+        rarer_class: The rarer of two classes; None with three or more.
+    """
+
+    X: Any
+    y: IntArray
+    row_of: IntArray
+    labels: IntArray
+    fold: IntArray
+    rank: IntArray
+    class_names: tuple[str, ...]
+    steps: int
+    rarer_class: int | None
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def n_folds(self) -> int:
+        """Number of validation folds."""
+        return int(self.fold.max()) + 1
+
+    def training_rows(self, images: IntArray, *, multiplier: int, capped: bool) -> Rows:
+        """(image, view) rows of the given training images, as places in this table."""
+        local = training_rows(
+            self.labels[images],
+            self.rank[images],
+            n_classes=self.n_classes,
+            multiplier=multiplier,
+            capped=capped,
+        )
+        return Rows(images[local.images], local.views)
+
+
+def views_wanted(
+    config: StudyConfig, labels: IntArray, fold: IntArray, *, n_classes: int
+) -> IntArray:
+    """Views of each non-test image that some trial, baseline or final training can ask for.
+
+    Whole views of a class, although a fold may cut the last one off: fresh splits then need no
+    new extraction.
+
+    Returns:
+        Number of views beside the image itself, int64 (n_images,).
+    """
+    multiplier = max(
+        config.search.augmentation_multiplier[1],
+        *(p.augmentation_multiplier for p in baselines(n_classes=n_classes).values()),
+    )
+    capped = config.augmentation.cap == "largest"
+    parts = [labels[fold != k] for k in range(int(fold.max()) + 1)] + [labels]
+    most = np.max(
+        [
+            views_needed(part, n_classes=n_classes, multiplier=multiplier, capped=capped)
+            for part in parts
+        ],
+        axis=0,
+    )
+    return np.asarray(most[labels], dtype=np.int64)
+
+
+def rows_to_extract(
+    config: StudyConfig, images: ImageTable, root: Path, *, n_classes: int
+) -> list[ViewOf]:
+    """Every (file, view) that the search needs, images first, then view 1, and so on."""
+    chosen = images.search_rows
+    views = views_wanted(config, images.labels[chosen], images.fold[chosen], n_classes=n_classes)
+    return [
+        ViewOf(root / images.paths[i], images.sha256[i], k)
+        for k in range(int(views.max()) + 1)
+        for i in chosen[views >= k]
+    ]
+
+
+def load_inputs(
+    config: StudyConfig, images: ImageTable, bank: FeatureBank, *, class_names: tuple[str, ...]
+) -> SearchInputs:
+    """Read the non-test features from the bank and lay them out for the search."""
+    chosen = images.search_rows
+    labels, fold = images.labels[chosen], images.fold[chosen]
+    sha256 = [images.sha256[i] for i in chosen]
+    views = views_wanted(config, labels, fold, n_classes=len(class_names))
+    pairs = [(i, k) for k in range(int(views.max()) + 1) for i in np.flatnonzero(views >= k)]
+    row_of = np.full((len(chosen), int(views.max()) + 1), -1, dtype=np.int64)
+    for row, (i, k) in enumerate(pairs):
+        row_of[i, k] = row
+    features = bank.read(
+        [view_key(sha256[i], k, augmentation=config.augmentation) for i, k in pairs]
+    )
+    largest = max(int((fold != k).sum()) for k in range(int(fold.max()) + 1))
+    return SearchInputs(
+        X=ops.convert_to_tensor(features),
+        y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
+        row_of=row_of,
+        labels=labels,
+        fold=fold,
+        rank=view_order(sha256, view_seed=config.augmentation.view_seed),
+        class_names=class_names,
+        steps=-(-largest // config.training.batch_size),
+        rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
+    )
+
+
+def rarer_of_two(labels: IntArray) -> int:
+    """The rarer of two classes; on a tie the later in class order."""
+    counts = np.bincount(labels, minlength=2)
+    return 0 if counts[0] < counts[1] else 1

@@ -1,0 +1,78 @@
+"""Optuna's store: a journal in the home that a kill can neither block nor break, or an RDB."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import BinaryIO
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from tuner.errors import StudyError
+from tuner.home import Home
+
+
+def open_storage(home: Home, url: str | None = None) -> BaseStorage:
+    """Optuna's store: the journal of the home, or an RDB by its URL.
+
+    Raises:
+        StudyError: If the store cannot be opened.
+    """
+    try:
+        if url:
+            return RDBStorage(url)
+        home.path.mkdir(parents=True, exist_ok=True)
+        lock = JournalLock(home.journal)
+        _drop_cut_line(home.journal, lock)
+        return JournalStorage(JournalFileBackend(str(home.journal), lock))
+    except Exception as error:  # Optuna passes on whatever the database driver raises
+        raise StudyError(
+            f"Optuna's store cannot be opened: {error}",
+            where=url or str(home.journal),
+            do="check that it is there and writable",
+        ) from error
+
+
+class JournalLock(JournalFileOpenLock):
+    """Lock on the journal itself that the system lets go of when its holder dies.
+
+    Optuna's own locks are files beside it: after a kill they stand in the way for 30 s.
+
+    Args:
+        path: The journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        """Wait until nobody else writes."""
+        stream = self._path.open("ab")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except BaseException:
+            stream.close()
+            raise
+        self._stream = stream
+        return True
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def _drop_cut_line(journal: Path, lock: JournalLock) -> None:
+    """Cut off a last line that was never finished; Optuna would write on in the middle of it."""
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with journal.open("r+b") as stream:
+                stream.truncate(whole)
+    finally:
+        lock.release()

@@ -1,0 +1,38 @@
+"""What the search tells whoever keeps or shows its results."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tuner.search.folder import StudyFolder
+from tuner.search.records import Record
+
+
+class Recorder(Protocol):
+    """Receives a study as it goes; its failure must not stop or lose a trial.
+
+    Whole records, not single metrics, are handed over: a record is on disk before anyone hears
+    of it, so any recorder can be rebuilt from the study's folder (`tuner sync`).
+    """
+
+    def open_study(self, folder: StudyFolder) -> None:
+        """A study starts or goes on."""
+
+    def record(self, folder: StudyFolder, record: Record) -> None:
+        """A trial or baseline has ended and its record is on disk."""
+
+    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
+        """The search ends for now; waits until everything handed over is kept."""
+
+
+class NoRecorder:
+    """Keeps nothing; the records on disk are enough."""
+
+    def open_study(self, folder: StudyFolder) -> None:
+        """Do nothing."""
+
+    def record(self, folder: StudyFolder, record: Record) -> None:
+        """Do nothing."""
+
+    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
+        """Do nothing."""

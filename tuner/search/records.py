@@ -1,0 +1,194 @@
+"""Records: what a study did, on disk, one JSON and one ``.npz`` per trial.
+
+The records and Optuna's store are the truth; MLflow, the report and the export are made from
+them. A record is written before Optuna is told, under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import StudyError
+from tuner.search.space import Params
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+Kind = Literal["trial", "baseline", "confirm"]
+State = Literal["complete", "pruned", "failed"]
+
+_SCHEMA = 1
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial, baseline or confirm run, finished in whatever way.
+
+    Attributes:
+        kind: What it was trained for.
+        name: Unique within the study, e.g. "trial-00012" or "baseline-balanced".
+        number: Optuna's trial number, or None for what Optuna does not know.
+        params: The setting.
+        state: How it ended.
+        reason: Why it failed, or None.
+        value: The objective, or None when it failed before the first report.
+        matrix: Pooled out-of-fold confusion matrix, rows true; empty when it failed early.
+        scores: Summary metrics of the matrix.
+        curves: Per-epoch values by name; ``val/recall`` is a list of lists (epoch, class).
+        best_epochs: Restored epoch of each fold, from 0.
+        learning_rates: Learning rate of each epoch, per fold.
+        rows: Training rows per class, per fold (after augmentation).
+        class_weights: Weight per class, per fold.
+        constraints: Optuna constraints, feasible at <= 0.
+        seeds: Seeds that made it.
+        environment: Backend, device, precision, versions.
+        started_s: Unix time.
+        ended_s: Unix time.
+        attempt: 1 unless earlier attempts at the same setting died.
+    """
+
+    kind: Kind
+    name: str
+    number: int | None
+    params: Params
+    state: State
+    reason: str | None
+    value: float | None
+    matrix: list[list[int]]
+    scores: dict[str, float]
+    curves: dict[str, list[Any]]
+    best_epochs: list[int]
+    learning_rates: list[list[float]]
+    rows: list[list[int]]
+    class_weights: list[list[float]]
+    constraints: dict[str, float]
+    seeds: dict[str, int]
+    environment: dict[str, str]
+    started_s: float
+    ended_s: float
+    attempt: int = 1
+    schema: int = field(default=_SCHEMA)
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(value <= 0 for value in self.constraints.values())
+
+    @property
+    def violation(self) -> float:
+        """Sum of the broken constraints; 0 when feasible."""
+        return sum(max(value, 0.0) for value in self.constraints.values())
+
+    @property
+    def recall(self) -> list[float]:
+        """Recall per class of the pooled matrix."""
+        return [row[k] / sum(row) if sum(row) else 0.0 for k, row in enumerate(self.matrix)]
+
+
+def save_record(folder: Path, record: Record, *, log_prob: FloatArray | None) -> None:
+    """Write a record; the JSON is renamed into place last and makes it exist.
+
+    Args:
+        folder: Where the study's records lie.
+        record: The record.
+        log_prob: Out-of-fold log probabilities, float32 (n_images, n_classes), in the order of
+            the study's non-test images; None when there are none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if log_prob is not None:
+        _replace(folder / f"{record.name}.npz", lambda path: _save_npz(path, log_prob))
+    text = json.dumps(asdict(record), indent=1, allow_nan=False)
+    _replace(folder / f"{record.name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        StudyError: If the file is damaged or from a newer version.
+    """
+    try:
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        if values.get("schema") != _SCHEMA:
+            raise StudyError(
+                f"record has schema {values.get('schema')!r}, this version reads {_SCHEMA}",
+                where=str(path),
+                do="use the version of tuner that wrote it",
+            )
+        return Record(**{**values, "params": Params.from_dict(values["params"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from error
+
+
+def load_records(folder: Path) -> list[Record]:
+    """All records of a study: baselines, then trials by number, then confirm runs."""
+    order = {"baseline": 0, "trial": 1, "confirm": 2}
+    records = [load_record(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(records, key=lambda r: (order[r.kind], r.number or 0, r.started_s, r.name))
+
+
+def load_log_prob(folder: Path, name: str) -> FloatArray | None:
+    """Out-of-fold log probabilities of a record, float32 (n_images, n_classes), or None.
+
+    Raises:
+        StudyError: If the file is damaged.
+    """
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return np.asarray(stored["log_prob"], dtype=np.float32)
+    # Zip members are checksummed; what a damaged one raises depends on where it is hit.
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def winner(records: list[Record]) -> Record | None:
+    """The best feasible complete record of trials and baselines, else the least violating.
+
+    On ties the earlier wins, so a baseline beats a trial that is only as good.
+    """
+    scored = [r for r in records if r.kind != "confirm" and r.state == "complete"]
+    return min(scored, key=lambda r: (r.violation, -(r.value or 0.0)), default=None)
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    return StudyError(
+        f"record cannot be read: {error}",
+        where=str(path),
+        do="restore it from a backup; or delete it: a baseline is then trained again, a trial "
+        "is missing wherever it would be shown",
+    )
+
+
+def _save_npz(path: Path, log_prob: FloatArray) -> None:
+    with path.open("wb") as stream:
+        np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
+
+
+def _to_disk(path: Path) -> None:
+    """Make the system write a file out: Optuna's store survives a power cut, so must this."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        _to_disk(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""Open a study: images, split and folder, the same on the first start and on every other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.config import StudyConfig, resolve_alpha
+from tuner.data.index import ImageIndex, read_index
+from tuner.data.split import Split, make_split
+from tuner.errors import StudyFileError
+from tuner.home import Home
+from tuner.search.folder import StudyFolder, check_unchanged, create_study_folder
+from tuner.versions import git_state, package_versions
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study whose folder is there.
+
+    Attributes:
+        config: The resolved study file.
+        folder: Its folder in the home.
+        index: The images as they are now.
+        is_new: Whether this call created the folder.
+    """
+
+    config: StudyConfig
+    folder: StudyFolder
+    index: ImageIndex
+    is_new: bool
+
+
+def read_images(
+    config: StudyConfig, home: Home, *, on_progress: Callable[[int, int], None] | None = None
+) -> ImageIndex:
+    """Index of the study's images.
+
+    Raises:
+        DataError: If the images or the manifest cannot be used.
+        StudyFileError: If `data.group_by` asks for what is not there yet.
+    """
+    if config.data.group_by == "near_duplicates":
+        raise StudyFileError(
+            "data.group_by: near_duplicates is not available in this version",
+            where="data.group_by",
+            do="name a column of a manifest, or write null",
+        )
+    return read_index(
+        config.data.source,
+        home=home.path,
+        root=config.data.root,
+        group_by=config.data.group_by,
+        include=config.data.include,
+        exclude=config.data.exclude,
+        on_progress=on_progress,
+    )
+
+
+def split_images(config: StudyConfig, index: ImageIndex) -> Split:
+    """Seal the test and deal the folds, by the study seed alone.
+
+    Raises:
+        SplitError: If a class is too small.
+    """
+    return make_split(
+        index.labels,
+        class_names=index.class_names,
+        n_folds=config.split.folds,
+        test_fraction=config.split.test_fraction,
+        seed=config.seed,
+        groups=index.groups,
+        is_shipped_test=index.is_shipped_test,
+    )
+
+
+def open_study(config: StudyConfig, index: ImageIndex, home: Home) -> Opened:
+    """Create the study's folder, or check that going on compares like with like.
+
+    Raises:
+        SplitError: If a class is too small for the folds.
+        StudyError: If settings or images changed since the study began.
+    """
+    resolve_alpha(config, index.n_classes)
+    folder = StudyFolder(home.studies / config.name)
+    if folder.exists:
+        check_unchanged(folder, config, index)
+        return Opened(config, folder, index, is_new=False)
+    about = {"versions": package_versions(), "git": git_state(Path.cwd())}
+    create_study_folder(folder, config, index, split_images(config, index), about=about)
+    return Opened(config, folder, index, is_new=True)

@@ -1,0 +1,103 @@
+"""The search: baselines first, then ask, train, record, tell, until the budget is met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.storages import BaseStorage
+
+from tuner.config import StudyConfig
+from tuner.errors import StudyError
+from tuner.search.ask import next_batch
+from tuner.search.baselines import baselines
+from tuner.search.batch import train_batch
+from tuner.search.folder import StudyFolder
+from tuner.search.inputs import SearchInputs
+from tuner.search.journal import open_storage
+from tuner.search.recorder import Recorder
+from tuner.search.resume import settle_dead_trials
+from tuner.search.samplers import make_pruner
+from tuner.search.space import distributions
+from tuner.search.state import Listener, Search, Slot, n_finished
+from tuner.search.tell import restore_trials, teach_baseline
+
+_FAILURES_IN_A_ROW = 3
+
+
+def open_search(
+    storage: BaseStorage,
+    *,
+    config: StudyConfig,
+    inputs: SearchInputs,
+    folder: StudyFolder,
+    recorder: Recorder,
+    listener: Listener,
+    environment: Mapping[str, str],
+) -> Search:
+    """Create or load the Optuna study and gather what the search needs."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=config.name,
+        direction="maximize",
+        pruner=make_pruner(config.search.pruner),
+        load_if_exists=True,
+    )
+    space = distributions(config, n_classes=inputs.n_classes)
+    return Search(config, inputs, folder, study, recorder, listener, dict(environment), space)
+
+
+def run_search(search: Search) -> None:
+    """Train the baselines and then trials until `search.trials` have finished.
+
+    Raises:
+        StudyError: If three trials in a row fail.
+    """
+    is_finished = False
+    search.recorder.open_study(search.folder)
+    try:
+        for record in search.folder.records():
+            search.recorder.record(search.folder, record)  # those that it missed
+        _run_baselines(search)
+        if restored := restore_trials(search):
+            search.listener.message(
+                f"Optuna's store lacked {restored} recorded trials; it has them again"
+            )
+        settle_dead_trials(search)
+        _run_trials(search)
+        is_finished = True
+    finally:
+        search.recorder.close_study(search.folder, is_finished=is_finished)
+
+
+def _run_baselines(search: Search) -> None:
+    known = {record.name: record for record in search.folder.records()}
+    todo = []
+    for name, params in baselines(n_classes=search.inputs.n_classes).items():
+        slot = Slot("baseline", f"baseline-{name}", params)
+        if slot.name in known:
+            # A kill may have come between the record and the store.
+            teach_baseline(search, known[slot.name])
+        else:
+            todo.append(slot)
+    size = search.config.search.batch
+    for start in range(0, len(todo), size):
+        for record in train_batch(search, todo[start : start + size]):
+            teach_baseline(search, record)
+
+
+def _run_trials(search: Search) -> None:
+    failures = 0
+    while slots := next_batch(search):
+        for record in train_batch(search, slots):
+            failures = failures + 1 if record.state == "failed" else 0
+            if failures >= _FAILURES_IN_A_ROW:
+                raise StudyError(
+                    f"{failures} trials in a row failed, the last one because {record.reason}",
+                    where=f"study '{search.config.name}', {record.name}",
+                    do="mend the cause and start the same command again",
+                )
+
+
+__all__ = ["Listener", "Search", "n_finished", "open_search", "open_storage", "run_search"]

@@ -1,0 +1,83 @@
+"""From records to Optuna; all of it safe to repeat after a kill in the middle."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from tuner.search.records import Record
+from tuner.search.space import is_inside
+from tuner.search.state import Search
+
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+def tell(search: Search, trial: optuna.trial.Trial, record: Record) -> None:
+    """Tell Optuna what the record says."""
+    known = search.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    for step, value in enumerate(_reports(search, record)):
+        if step not in known:
+            trial.report(value, step)
+    for key, value in record.constraints.items():
+        if key not in trial.constraints:
+            trial.set_constraint(key, value)
+    if record.state == "failed":
+        trial.set_user_attr("failed", record.reason)
+    told = record.value if record.state == "complete" else None
+    search.study.tell(trial, told, state=_STATES[record.state])
+
+
+def teach_baseline(search: Search, record: Record) -> None:
+    """Give a complete baseline inside the space to the sampler, once."""
+    trials = search.study.get_trials(deepcopy=False)
+    is_told = any(trial.user_attrs.get("baseline") == record.name for trial in trials)
+    if record.state == "complete" and not is_told and is_inside(record.params, search.space):
+        _add(search, record, user_attrs={"baseline": record.name})
+
+
+def restore_trials(search: Search) -> int:
+    """Give Optuna the recorded trials that its store has lost; returns how many.
+
+    A store may be deleted, cut or another one than before. Without this its numbers would
+    begin anew and write over the records.
+    """
+    known = {r.number: r for r in search.folder.records() if r.number is not None}
+    first, last = len(search.study.get_trials(deepcopy=False)), max(known, default=-1)
+    restored = 0
+    for number in range(first, last + 1):
+        if record := known.get(number):
+            attrs = {"failed": record.reason} if record.state == "failed" else {}
+            _add(search, record, user_attrs=attrs)
+            restored += 1
+        else:  # a baseline's number, or of a trial that died and was trained again
+            search.study.add_trial(create_trial(state=TrialState.FAIL))
+    return restored
+
+
+def _add(search: Search, record: Record, *, user_attrs: dict[str, str | None]) -> None:
+    search.study.add_trial(
+        create_trial(
+            state=_STATES[record.state],
+            value=record.value if record.state != "failed" else None,
+            params=record.params.as_dict(),
+            distributions=dict(search.space),
+            intermediate_values=dict(enumerate(_reports(search, record))),
+            constraints=record.constraints or None,
+            user_attrs=user_attrs,
+        )
+    )
+
+
+def _reports(search: Search, record: Record) -> list[float]:
+    """Objective after each epoch; one that ended early keeps its last value to the end.
+
+    Otherwise the pruner's medians of late epochs would be taken over slow trials only.
+    """
+    reports = list(record.curves.get("objective", []))
+    if record.state == "complete" and reports:
+        reports += [record.value] * (search.config.training.epochs - len(reports))
+    return reports

@@ -1,0 +1,181 @@
+"""Recording that never holds up training."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tuner.errors import StudyError
+from tuner.search.folder import StudyFolder
+from tuner.search.recorder import Recorder
+from tuner.search.records import Record, load_record
+from tuner.tracking.connection import reason_of
+
+_HOPELESS = 2  # failures in a row, at the end of a study
+_TRIES = 5  # of a task that fails while others succeed
+
+
+class _Task(NamedTuple):
+    """Something to be told to the inner recorder; equal tasks are one."""
+
+    do: Literal["open", "record", "close"]
+    study: Path
+    name: str = ""
+    is_finished: bool = False
+
+
+class BackgroundRecorder:
+    """Hands a study to another recorder from a thread of its own.
+
+    No method raises or waits, but for `close_study`, which waits up to `flush_s`. What fails is
+    tried again later; what is still missing at the end is in the study's folder (`tuner sync`).
+    Only names are kept waiting: the worker reads each record from disk.
+
+    Args:
+        inner: Where to record; used by one thread only.
+        on_trouble: Told once when recording begins to fail, and at the end what is missing.
+            Called from the worker's thread; must not raise.
+        flush_s: How long the end of a study may wait, in seconds.
+        retry_s: First and longest wait before a failed task is tried again, in seconds.
+    """
+
+    def __init__(
+        self,
+        inner: Recorder,
+        *,
+        on_trouble: Callable[[str], None],
+        flush_s: float = 60.0,
+        retry_s: tuple[float, float] = (2.0, 60.0),
+    ) -> None:
+        self._inner = inner
+        self._on_trouble = on_trouble
+        self._flush_s = flush_s
+        self._retry_s = retry_s
+        self._changed = threading.Condition()
+        self._tasks: dict[_Task, StudyFolder] = {}  # in order
+        self._given_up: list[_Task] = []
+        self._tries: Counter[_Task] = Counter()
+        self._failures = 0  # in a row
+        self._said: set[str] = set()
+        self._is_closing = False
+        self._worker: threading.Thread | None = None
+
+    def open_study(self, folder: StudyFolder) -> None:
+        """Hand over that a study starts."""
+        self._add(_Task("open", folder.path), folder)
+
+    def record(self, folder: StudyFolder, record: Record) -> None:
+        """Hand over that a record is on disk."""
+        self._add(_Task("record", folder.path, record.name), folder)
+
+    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
+        """Wait until everything is kept, or long enough; then say what is not."""
+        self._add(_Task("close", folder.path, is_finished=is_finished), folder)
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: not self._of(folder), timeout=self._flush_s)
+            finally:
+                self._is_closing = False
+                missing = self._forget(folder)
+        if missing:
+            self._on_trouble(
+                f"MLflow lacks {_counted(missing)} of study '{folder.name}'; nothing is lost, "
+                f"the home has it all; write it with: tuner sync {folder.name}"
+            )
+
+    def _of(self, folder: StudyFolder) -> list[_Task]:
+        return [task for task in self._tasks if task.study == folder.path]
+
+    def _forget(self, folder: StudyFolder) -> list[_Task]:
+        """Take what is left of a study off the list."""
+        left = self._of(folder)
+        for task in left:
+            del self._tasks[task]
+        missing = [task for task in self._given_up if task.study == folder.path] + left
+        self._given_up = [task for task in self._given_up if task.study != folder.path]
+        return missing
+
+    def _add(self, task: _Task, folder: StudyFolder) -> None:
+        with self._changed:
+            self._tasks.setdefault(task, folder)
+            if self._worker is None:
+                # A daemon, so that a server that never answers cannot keep the process alive.
+                self._worker = threading.Thread(target=self._work, name="recorder", daemon=True)
+                self._worker.start()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._tasks)
+                task, folder = next(iter(self._tasks.items()))
+            fault = self._attempt(task, folder)
+            if fault is not None:
+                self._say(folder, reason_of(fault))
+            with self._changed:
+                self._settle(task, folder, fault)
+
+    def _attempt(self, task: _Task, folder: StudyFolder) -> Exception | None:
+        try:
+            if task.do == "open":
+                self._inner.open_study(folder)
+            elif task.do == "close":
+                self._inner.close_study(folder, is_finished=task.is_finished)
+            else:
+                record = load_record(folder.records_path / f"{task.name}.json")
+                self._inner.record(folder, record)
+        except StudyError as fault:
+            self._on_trouble(str(fault))  # the record itself is damaged: trying again is no use
+        except Exception as fault:  # whatever recording meets must not reach the search
+            return fault
+        return None
+
+    def _say(self, folder: StudyFolder, reason: str) -> None:
+        """Say a trouble once; again after everything was caught up."""
+        if reason in self._said:
+            return
+        self._said.add(reason)
+        with self._changed:
+            n = sum(task.do == "record" for task in self._tasks)
+        waiting = f"{n} record{'s' * (n != 1)} wait" if n > 1 else "records wait"
+        self._on_trouble(
+            f"MLflow cannot be reached: {reason}; {waiting}; "
+            f"they are kept in the home: tuner sync {folder.name}"
+        )
+
+    def _settle(self, task: _Task, folder: StudyFolder, fault: Exception | None) -> None:
+        """Take a task off the list, or put it at the end of it and wait; holds the lock."""
+        self._failures = 0 if fault is None else self._failures + 1
+        if task not in self._tasks:  # `close_study` waited long enough
+            return
+        del self._tasks[task]
+        if fault is None:
+            if not self._tasks:
+                self._said.clear()
+        elif self._is_lost(task):
+            self._given_up.append(task)
+            if self._failures >= _HOPELESS:
+                self._given_up += self._tasks
+                self._tasks.clear()
+        else:
+            self._tasks[task] = folder
+            first, longest = self._retry_s
+            wait_s = min(longest, first * 2 ** min(self._failures - 1, 30))
+            self._changed.wait_for(lambda: self._is_closing, timeout=wait_s)
+        self._changed.notify_all()
+
+    def _is_lost(self, task: _Task) -> bool:
+        """Whether a task that has just failed is not to be tried again."""
+        if self._failures == 1:  # MLflow answered just before, so it may be the record
+            self._tries[task] += 1
+        return self._is_closing or self._tries[task] >= _TRIES
+
+
+def _counted(tasks: list[_Task]) -> str:
+    n = sum(task.do == "record" for task in tasks)
+    return f"{n} record{'s' * (n != 1)}" if n else "the end"

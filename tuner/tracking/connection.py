@@ -1,0 +1,138 @@
+"""Reach MLflow: environment, quiet logs, a whole database, an experiment that can be written."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from tuner.errors import TrackingError
+
+# Set where the user has set nothing. MLflow's own patience (7 retries of 2 minutes) would hold
+# the end of a study for an hour; records wait in the home anyway.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+# They print tracebacks and retries of failures that are raised, too, and said once by us.
+_LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
+_REASON_LENGTH = 300
+
+
+def connect(tracking_uri: str) -> Any:
+    """An `MlflowClient`; a SQLite database that does not exist yet is made whole first."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Takes seconds, and only those who record or show should pay.
+    from mlflow import MlflowClient
+
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    path = _sqlite_path(tracking_uri)
+    if path is not None and not path.exists():
+        _make_database(path)
+    return MlflowClient(tracking_uri)
+
+
+def keeps_its_own_artifacts(tracking_uri: str) -> bool:
+    """Whether a server decides where artifacts lie; a database alone would take the cwd."""
+    return urlparse(tracking_uri).scheme in ("http", "https", "databricks", "uc")
+
+
+def open_experiment(
+    client: Any, name: str, *, location: str | None, on_trouble: Callable[[str], None]
+) -> str:
+    """Id of the experiment: made, taken out of the trash, or made anew after a move.
+
+    Args:
+        client: An `MlflowClient`.
+        name: Name of the study.
+        location: URI of the folder for artifacts, or None to leave it to the server.
+        on_trouble: Told when the home has moved.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name, artifact_location=location))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    if location is None or not _is_gone(found.artifact_location, location):
+        return str(found.experiment_id)
+    # MLflow keeps absolute paths and offers no way to change them.
+    on_trouble(f"study '{name}': its home has moved; its MLflow runs are written anew")
+    client.rename_experiment(found.experiment_id, f"{name} (moved, {found.experiment_id})")
+    client.delete_experiment(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+@contextmanager
+def tracking_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn whatever MLflow and its drivers raise into one short `TrackingError`."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:  # the drivers of a dozen stores share no base class
+        raise TrackingError(
+            reason_of(error),
+            where=without_password(tracking_uri),
+            do="nothing is lost: the records are in the home, and tuner sync writes them",
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """First line of an error, short and without passwords."""
+    lines = without_password(str(error)).strip().splitlines() or [""]
+    text = lines[0][:_REASON_LENGTH]
+    return text or type(error).__name__
+
+
+def without_password(text: str) -> str:
+    """Text whose URLs carry no user and password."""
+    return re.sub(r"://[^/\s@]*@", "://***@", text)
+
+
+def _sqlite_path(tracking_uri: str) -> Path | None:
+    path = tracking_uri.removeprefix("sqlite:///")
+    is_file = path != tracking_uri and "?" not in path and path not in ("", ":memory:")
+    return Path(path) if is_file else None
+
+
+def _make_database(path: Path) -> None:
+    """Create a migrated database under another name and rename it: it exists whole or not.
+
+    MLflow migrates in place for seconds; a kill, or a second process, in the middle of that
+    leaves a database that nobody can open.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if path.exists():
+            return
+        for old in path.parent.glob(f".{path.name}.new*"):
+            old.unlink()
+        made = path.with_name(f".{path.name}.new{os.getpid()}")
+        client = MlflowClient(f"sqlite:///{made}")
+        client.search_experiments(max_results=1)
+        # Nothing may go on under the other name; MLflow has no public way to close a store.
+        with suppress(AttributeError):
+            client._tracking_client.store.engine.dispose()
+        made.replace(path)
+
+
+def _is_gone(there: str, expected: str) -> bool:
+    """Whether artifacts were kept in a local folder that is not there any more."""
+    parsed = urlparse(there)
+    if there.rstrip("/") == expected.rstrip("/") or parsed.scheme not in ("", "file"):
+        return False
+    return not Path(unquote(parsed.path)).exists()

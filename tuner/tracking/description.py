@@ -1,0 +1,111 @@
+"""The Markdown that MLflow shows on a study's own run."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import numpy as np
+
+from tuner.search.folder import TEST, StudyFolder
+from tuner.search.records import Record, winner
+from tuner.tracking.content import run_name
+
+_LENGTH = 7900  # MLflow's limit of a tag is 8000
+_CLASSES_SHOWN = 40
+
+
+def describe(folder: StudyFolder, records: list[Record]) -> str:
+    """Question, data, class table and the best so far, as Markdown."""
+    parts = [_question(folder), _data(folder), _best(records), _classes(folder, records)]
+    return "\n\n".join(part for part in parts if part)[:_LENGTH]
+
+
+def _question(folder: StudyFolder) -> str:
+    """The comment at the head of the study file, where one was kept."""
+    question = folder.about.get("question")
+    if not question:
+        text = (folder.path / "study.yaml").read_text(encoding="utf-8")
+        lines = re.match(r"(?:[ \t]*#[^\n]*\n)*", text)
+        question = " ".join(
+            line.strip().lstrip("#").strip() for line in (lines[0] if lines else "").splitlines()
+        )
+    return f"**{escape(str(question).strip())}**" if str(question).strip() else ""
+
+
+def _data(folder: StudyFolder) -> str:
+    config, images = folder.config, folder.images
+    n_test = int((images.fold == TEST).sum())
+    return (
+        f"{len(images.paths)} images of {len(folder.class_names)} classes from "
+        f"`{_code(config.data.source)}` at {config.data.image_px} px; {n_test} of them sealed for "
+        f"the test, {config.split.folds} folds of the others. Objective: "
+        f"`{config.objective.metric}` of the pooled out-of-fold predictions."
+    )
+
+
+def _best(records: list[Record]) -> str:
+    best, plain = winner(records), _by_name(records, "baseline-cross_entropy")
+    if best is None:
+        return "No trial has finished yet."
+    text = f"Best so far: **{escape(run_name(best))}**, {_scores(best)}"
+    if not best.is_feasible:
+        text += "; it breaks the recall floor, as every other"
+    if plain and plain.scores and plain.name != best.name:
+        text += f"; plain cross-entropy {_scores(plain)}"
+    elif best.kind == "baseline":
+        text += "; it is a baseline: the search has found nothing better"
+    return text + ". Out-of-fold values of the search, not yet confirmed on the sealed test."
+
+
+def _classes(folder: StudyFolder, records: list[Record]) -> str:
+    """Rarest classes first."""
+    names, images = folder.class_names, folder.images
+    is_test = images.fold == TEST
+    n_search = np.bincount(images.labels[~is_test], minlength=len(names))
+    n_test = np.bincount(images.labels[is_test], minlength=len(names))
+    best, plain = winner(records), _by_name(records, "baseline-cross_entropy")
+    rows = ["| class | images | sealed | recall, best | cross-entropy |", "|---|--:|--:|--:|--:|"]
+    rarest = np.argsort(n_search, kind="stable")
+    for k in rarest[:_CLASSES_SHOWN]:
+        cells = [
+            escape(names[k][:60]),
+            n_search[k],
+            n_test[k],
+            _recall(best, k),
+            _recall(plain, k),
+        ]
+        rows.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    more = len(names) - _CLASSES_SHOWN
+    return "\n".join(rows) + (f"\n\n… and {more} more frequent classes." if more > 0 else "")
+
+
+def _by_name(records: list[Record], name: str) -> Record | None:
+    return next((record for record in records if record.name == name), None)
+
+
+def _recall(record: Record | None, k: int) -> str:
+    if record is None or not record.matrix:
+        return ""
+    return f"{record.recall[k]:.2f} ({record.matrix[k][k]} of {sum(record.matrix[k])})"
+
+
+def _scores(record: Record) -> str:
+    return (
+        f"macro recall {record.scores.get('macro_recall', float('nan')):.3f}, "
+        f"worst class {record.scores.get('min_recall', float('nan')):.3f}"
+    )
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and HTML show as it is, on one line."""
+    line = html.escape(_one_line(text), quote=False)
+    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", line)
+
+
+def _code(text: str) -> str:
+    return _one_line(text).replace("`", "'")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())

@@ -1,0 +1,168 @@
+"""One record as one MLflow run: first everything that the run will hold, then the writing."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.search.folder import StudyFolder
+from tuner.search.records import Record, load_log_prob
+from tuner.tracking import content
+from tuner.tracking.connection import reason_of
+from tuner.tracking.tables import (
+    PREDICTIONS,
+    class_names_json,
+    confusion_matrix_json,
+    predictions_json,
+)
+
+Image = NDArray[np.uint8]
+Draw = Callable[[list[list[int]], list[str], str], Image]
+
+_METRICS_A_CALL = 1000  # MLflow's limit
+
+
+class Draft(NamedTuple):
+    """What a run will hold. Whatever can fail by itself is made before the run exists.
+
+    Attributes:
+        name: Of the run.
+        status: MLflow's word for how it ended.
+        start_ms: Unix time.
+        end_ms: Unix time.
+        tags: Without the one that says that the run is whole.
+        params: By name.
+        points: Every value of every metric.
+        texts: Artifacts by file name.
+        image: Confusion matrix, uint8 (height, width, 3), or None.
+    """
+
+    name: str
+    status: str
+    start_ms: int
+    end_ms: int
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: list[content.Point]
+    texts: dict[str, str]
+    image: Image | None
+
+
+def draft_run(
+    folder: StudyFolder,
+    record: Record,
+    *,
+    names: list[str],
+    parent_id: str,
+    draw: Draw,
+    on_trouble: Callable[[str], None],
+) -> Draft:
+    """Gather the run of a record; a table or picture that cannot be made is said and left out.
+
+    Args:
+        folder: The study.
+        record: The record.
+        names: Safe class names.
+        parent_id: The study's own run.
+        draw: From counts, class names and title to uint8 (height, width, 3).
+        on_trouble: Told what was left out.
+    """
+    title = content.run_name(record)
+    texts = {"class_names.json": class_names_json(folder.class_names, names)}
+    tags = content.record_tags(folder, record, parent_id=parent_id)
+    image = None
+    if record.matrix:
+        texts["confusion_matrix.json"] = confusion_matrix_json(record, folder.class_names)
+        with _left_out(f"no picture of the confusion matrix of {record.name}", on_trouble):
+            image = draw(record.matrix, folder.class_names, title)
+    with _left_out(f"no table of predictions of {record.name}", on_trouble):
+        log_prob = load_log_prob(folder.records_path, record.name)
+        if log_prob is not None:
+            texts[PREDICTIONS] = predictions_json(folder.images, log_prob, folder.class_names)
+            # What MLflow's log_table would set; its UI then shows and compares the table.
+            tags["mlflow.loggedArtifacts"] = json.dumps([{"path": PREDICTIONS, "type": "table"}])
+    return Draft(
+        name=title,
+        status=content.RUN_STATUS[record.state],
+        start_ms=content.to_ms(record.started_s),
+        end_ms=content.to_ms(record.ended_s),
+        tags=tags,
+        params=content.record_params(folder, record),
+        points=content.record_points(record, names),
+        texts=texts,
+        image=image,
+    )
+
+
+def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sha: str) -> str:
+    """Write a run and, last of all, that it is whole.
+
+    Args:
+        client: An `MlflowClient`.
+        experiment_id: Where.
+        draft: What.
+        dataset: The images, as MLflow's `DatasetInput`.
+        sha: Hash of the record's file.
+
+    Returns:
+        The run's id.
+    """
+    run = client.create_run(
+        experiment_id, start_time=draft.start_ms, tags=draft.tags, run_name=draft.name
+    )
+    run_id: str = run.info.run_id
+    _log_values(client, run_id, draft)
+    client.log_inputs(run_id, datasets=[dataset])
+    log_texts(client, run_id, draft.texts)
+    if draft.image is not None:
+        # Only images logged by key are compared in MLflow's image grid.
+        client.log_image(
+            run_id,
+            draft.image,
+            key="confusion_matrix",
+            step=0,
+            timestamp=draft.end_ms,
+            synchronous=True,
+        )
+    client.set_terminated(run_id, draft.status, end_time=draft.end_ms)
+    client.set_tag(run_id, content.WHOLE_TAG, sha)
+    return run_id
+
+
+def log_texts(client: Any, run_id: str, texts: dict[str, str]) -> None:
+    """Log small files as artifacts, in one call."""
+    with TemporaryDirectory() as place:
+        for name, text in texts.items():
+            (Path(place) / name).write_text(text, encoding="utf-8")
+        client.log_artifacts(run_id, place)
+
+
+def _log_values(client: Any, run_id: str, draft: Draft) -> None:
+    from mlflow.entities import Metric, Param
+
+    params = [Param(*item) for item in draft.params.items()]
+    metrics = [Metric(*point) for point in draft.points]
+    for start in range(0, max(len(metrics), 1), _METRICS_A_CALL):
+        client.log_batch(
+            run_id,
+            metrics=metrics[start : start + _METRICS_A_CALL],
+            params=params if start == 0 else [],
+            synchronous=True,
+        )
+
+
+@contextmanager
+def _left_out(what: str, on_trouble: Callable[[str], None]) -> Iterator[None]:
+    """Let a record be kept without a part that cannot be made."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        on_trouble(f"MLflow gets {what}: {reason_of(error)}")

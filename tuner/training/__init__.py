@@ -1,0 +1,1 @@
+"""Losses and the heads trained with them."""

@@ -1,0 +1,71 @@
+"""The few things that Keras 3 does not offer on all backends: gradients, compiling, keyed dice.
+
+Everything else in `training` is written in `keras.ops` once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+_BACKEND = keras.backend.backend()
+
+if _BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Differentiate ``(params, ...) -> (value, aux)`` into ``-> ((value, aux), grads)``."""
+
+        def differentiated(params: Any, *args: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(params)
+                value, aux = function(params, *args)
+            return (value, aux), tape.gradient(value, params)
+
+        return differentiated
+
+    def compile_xla(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile a function of tensors with XLA, once per set of shapes."""
+        compiled: Callable[..., Any] = tf.function(
+            function, jit_compile=True, reduce_retracing=False
+        )
+        return compiled
+
+    def uniform(key: Any, shape: tuple[int, ...]) -> Any:
+        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,)."""
+        return tf.random.stateless_uniform(shape, seed=key)
+
+elif _BACKEND == "jax":
+    import jax
+
+    def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Differentiate ``(params, ...) -> (value, aux)`` into ``-> ((value, aux), grads)``."""
+        differentiated: Callable[..., Any] = jax.value_and_grad(function, has_aux=True)
+        return differentiated
+
+    def compile_xla(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile a function of tensors with XLA, once per set of shapes."""
+        compiled: Callable[..., Any] = jax.jit(function)
+        return compiled
+
+    def uniform(key: Any, shape: tuple[int, ...]) -> Any:
+        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,)."""
+        base = jax.random.key(ops.cast(key[0], "uint32"))
+        return jax.random.uniform(jax.random.fold_in(base, key[1]), shape)
+
+else:
+    raise ImportError(
+        f"tuner trains on TensorFlow or JAX, but KERAS_BACKEND is {_BACKEND!r}; "
+        "set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax"
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the backend, or Python itself, ran out of memory."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or any(
+        sign in text for sign in ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory")
+    )

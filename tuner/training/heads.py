@@ -1,0 +1,287 @@
+"""Many heads trained in lock-step: stacked along a leading axis, one compiled call an epoch.
+
+Each head is trained exactly as if it were alone: its own rows, row order, class weights, loss
+and learning rate. Nothing here knows about folds, trials or stopping; `folds` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from tuner.config import TrainingConfig
+from tuner.training.losses import FocalTerms
+from tuner.training.steps import (
+    ADAM_EPSILON,
+    Dropout,
+    HeadWeights,
+    LossFactors,
+    TrainState,
+    compiled_steps,
+)
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one head is trained with.
+
+    Attributes:
+        rows: Rows of the feature matrix to train on, int64 (n_rows,).
+        gamma: Focusing exponent of the focal loss.
+        terms: Factors of its two terms.
+        class_weight: Weight per class, float (n_classes,).
+        key: Integers that key initial weights, row order and dropout, e.g. (study seed, fold).
+    """
+
+    rows: IntArray
+    gamma: float
+    terms: FocalTerms
+    class_weight: NDArray[np.floating]
+    key: tuple[int, ...]
+
+
+def initial_weights(
+    key: Sequence[int], *, n_features: int, hidden_units: int, n_classes: int
+) -> HeadWeights:
+    """Glorot-uniform kernels and zero biases from NumPy, so equal on every backend."""
+    rng = np.random.default_rng([*key, 0])
+
+    def glorot(fan_in: int, fan_out: int) -> FloatArray:
+        limit = np.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, (fan_in, fan_out)).astype(np.float32)
+
+    return HeadWeights(
+        glorot(n_features, hidden_units),
+        np.zeros(hidden_units, np.float32),
+        glorot(hidden_units, n_classes),
+        np.zeros(n_classes, np.float32),
+    )
+
+
+class RowOrder:
+    """Endless row order: a permutation that runs on over epochs, drawn anew when used up.
+
+    Args:
+        rows: Rows to order, int64 (n_rows,).
+        key: Integers that key the permutations.
+    """
+
+    def __init__(self, rows: IntArray, key: Sequence[int]) -> None:
+        if not len(rows):
+            raise ValueError("a head needs at least one row to train on")
+        self._rows, self._rng = rows, np.random.default_rng([*key, 1])
+        self._left = rows[:0]
+
+    def take(self, n: int) -> IntArray:
+        """The next n rows, int64 (n,)."""
+        while len(self._left) < n:
+            self._left = np.concatenate([self._left, self._rng.permutation(self._rows)])
+        taken, self._left = self._left[:n], self._left[n:]
+        return taken
+
+
+@dataclass
+class _Stack:
+    """Heads laid out in slots along one leading axis; idle slots are copies."""
+
+    slots: list[int]
+    state: TrainState
+    factors: LossFactors
+    dropout: Dropout
+    n_rows: int = 0  # padded length of evaluation: another would be compiled anew
+
+
+class StackedHeads:
+    """Heads that take the same steps together.
+
+    On an accelerator they lie in one stack. On a CPU each has its own: XLA picks another order
+    of summation when a stack grows, so only there a head has the same bits in any company, and
+    one head's weights and moments fit its cache (docs/notes/001).
+
+    Args:
+        heads: What each is trained with.
+        X: Features on the device, float32 tensor (n_rows, n_features).
+        y: Classes on the device, int32 tensor (n_rows,).
+        n_classes: Number of classes.
+        steps: Steps an epoch, the same for all.
+        training: The fixed recipe.
+        heads_per_stack: At most so many in one compiled call; None chooses by device.
+        epsilon: Of Adam.
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[Head],
+        X: Any,
+        y: Any,
+        *,
+        n_classes: int,
+        steps: int,
+        training: TrainingConfig,
+        heads_per_stack: int | None = None,
+        epsilon: float = ADAM_EPSILON,
+    ) -> None:
+        self._X, self._y = X, y
+        self._steps, self._batch = steps, training.batch_size
+        self._orders = [RowOrder(head.rows, head.key) for head in heads]
+        self._functions = compiled_steps(training.dropout, epsilon)
+        shape = {
+            "n_features": X.shape[1],
+            "hidden_units": training.hidden_units,
+            "n_classes": n_classes,
+        }
+        size = heads_per_stack or (1 if _is_cpu() else max(len(heads), 1))
+        numbers = range(len(heads))
+        self._stacks = [
+            _new_stack(_slots(numbers[first : first + size]), heads, **shape)
+            for first in numbers[::size]
+        ]
+
+    @property
+    def alive(self) -> list[int]:
+        """Numbers of the heads still training, in the order of every result."""
+        return sorted({head for stack in self._stacks for head in stack.slots})
+
+    def train_epoch(self, learning_rate: NDArray[np.floating]) -> FloatArray:
+        """Train every living head for one epoch.
+
+        Args:
+            learning_rate: One per living head, (n_alive,).
+
+        Returns:
+            Mean loss of each step, float32 (steps, n_alive).
+        """
+        alive = self.alive
+        rates = dict(zip(alive, learning_rate, strict=True))
+        n_rows = self._steps * self._batch
+        rows = {h: self._orders[h].take(n_rows).reshape(self._steps, -1) for h in alive}
+        losses: list[tuple[list[int], Any]] = []
+        for stack in self._stacks:
+            state, of_stack = self._functions.train_epoch(
+                stack.state,
+                self._X,
+                self._y,
+                ops.convert_to_tensor(np.stack([rows[h] for h in stack.slots], axis=1), "int32"),
+                stack.factors,
+                ops.convert_to_tensor([rates[h] for h in stack.slots], "float32"),
+                stack.dropout,
+            )
+            stack.state = TrainState(*state)
+            losses.append((stack.slots, of_stack))
+        # Only now, since reading a result waits for it.
+        columns = {h: part for slots, of_stack in losses for h, part in _by_head(slots, of_stack)}
+        return np.stack([columns[h] for h in alive], axis=1)
+
+    def logits(self, rows: Sequence[IntArray]) -> list[FloatArray]:
+        """Logits of each living head on its own rows, dropout off.
+
+        Args:
+            rows: One int64 array (n_k,) per living head.
+
+        Returns:
+            One float32 array (n_k, n_classes) per living head.
+        """
+        rows_of = dict(zip(self.alive, rows, strict=True))
+        found: dict[int, FloatArray] = {}
+        for stack in self._stacks:
+            stack.n_rows = max(stack.n_rows, *(len(rows_of[h]) for h in stack.slots))
+            padded = np.stack([np.resize(rows_of[h], stack.n_rows) for h in stack.slots])
+            values = _to_numpy(
+                self._functions.logits(
+                    stack.state.weights, self._X, ops.convert_to_tensor(padded, "int32")
+                )
+            )
+            found |= {h: values[i, : len(rows_of[h])] for i, h in enumerate(stack.slots)}
+        return [found[h] for h in self.alive]
+
+    def weights(self, head: int) -> HeadWeights:
+        """Weights of one living head as NumPy arrays."""
+        stack = next(stack for stack in self._stacks if head in stack.slots)
+        slot = stack.slots.index(head)
+        return HeadWeights(*(np.array(_to_numpy(part)[slot]) for part in stack.state.weights))
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Drop all other heads, so that finished ones cost nothing."""
+        kept = [sorted(set(stack.slots) & set(heads)) for stack in self._stacks]
+        self._stacks = [
+            _compacted(stack, mine) for stack, mine in zip(self._stacks, kept, strict=True) if mine
+        ]
+
+
+def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
+    mine = [heads[head] for head in slots]
+    drawn = [initial_weights(head.key, **shape) for head in mine]
+    weights = HeadWeights(*map(_stacked, zip(*drawn, strict=True)))
+    zeros = HeadWeights(*(ops.zeros_like(part) for part in weights))
+    factors = LossFactors(
+        gamma=_stacked([head.gamma for head in mine]),
+        positive=_stacked([head.terms.positive for head in mine]),
+        negative=_stacked([head.terms.negative for head in mine]),
+        class_weight=_stacked([head.class_weight for head in mine]),
+    )
+    # Heads of one key (the same fold in several trials) share their dropout masks.
+    keys = [_dropout_key(head.key) for head in mine]
+    streams = sorted(set(keys))
+    dropout = Dropout(
+        ops.convert_to_tensor(streams, "int32"),
+        ops.convert_to_tensor([streams.index(key) for key in keys], "int32"),
+    )
+    step = ops.convert_to_tensor(0, "int32")
+    return _Stack(slots, TrainState(weights, zeros, zeros, step), factors, dropout)
+
+
+def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
+    if kept == sorted(set(stack.slots)):
+        return stack
+    slots = _slots(kept)
+    source = np.array([stack.slots.index(head) for head in slots], dtype=np.int32)
+
+    def take(parts: Sequence[Any]) -> Iterator[Any]:
+        return (ops.take(part, source, axis=0) for part in parts)
+
+    weights, first, second = (HeadWeights(*take(part)) for part in stack.state[:3])
+    return _Stack(
+        slots,
+        TrainState(weights, first, second, stack.state.step),
+        LossFactors(*take(stack.factors)),
+        Dropout(stack.dropout.keys, *take([stack.dropout.stream])),
+        stack.n_rows,
+    )
+
+
+def _slots(heads: Sequence[int]) -> list[int]:
+    """Heads in as many slots as are worth compiling for: few sizes, idle slots are copies."""
+    size = 1
+    while size < len(heads):
+        size += max(size // 4, 1)
+    return [heads[i % len(heads)] for i in range(size)]
+
+
+def _stacked(parts: Iterable[Any]) -> Any:
+    return ops.convert_to_tensor(np.stack([np.asarray(part) for part in parts]), "float32")
+
+
+def _to_numpy(tensor: Any) -> FloatArray:
+    values: FloatArray = np.asarray(ops.convert_to_numpy(tensor))
+    return values
+
+
+def _by_head(slots: list[int], losses: Any) -> Iterator[tuple[int, FloatArray]]:
+    return zip(slots, _to_numpy(losses).T, strict=True)
+
+
+def _is_cpu() -> bool:
+    return "cpu" in str(keras.distribution.list_devices()[0]).lower()
+
+
+def _dropout_key(key: Sequence[int]) -> int:
+    return int(np.random.default_rng([*key, 2]).integers(2**31))

@@ -1,0 +1,104 @@
+"""The deployable model: uint8 pixels of any size in, class probabilities out."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tuner.errors import ExportError
+from tuner.features.backbone import build_backbone
+from tuner.features.weights_source import ResolvedWeights
+from tuner.training.steps import HeadWeights
+
+# ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.
+_IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
+_CARD = "tuner.json"
+
+
+def build_model(
+    head: HeadWeights, weights: ResolvedWeights, *, image_px: int, dropout: float, name: str
+) -> Any:
+    """Keras model of resize, preprocessing, frozen ResNet50, head and softmax.
+
+    Made of built-in layers only, so that `keras.saving.load_model` loads it in safe mode.
+
+    Args:
+        head: Trained weights of the head.
+        weights: Weights of the backbone.
+        image_px: Side that images are resized to.
+        dropout: Rate of the head's dropout layer (inactive at inference).
+        name: Name of the model.
+
+    Returns:
+        Model from uint8 (batch, height, width, 3), RGB, to float32 (batch, n_classes).
+    """
+    hidden_units, n_classes = head.output.shape
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1.0, name="to_float")(pixels)
+    x = keras.layers.Resizing(
+        image_px, image_px, interpolation="bilinear", antialias=True, name="resize"
+    )(x)
+    # Training read whole grey levels from the image reader; so does the model.
+    x = ops.round(x)
+    preprocess = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
+    x = preprocess(x)
+    x = build_backbone(weights)(x, training=False)
+    hidden = keras.layers.Dense(hidden_units, activation="relu", name="hidden")
+    logits = keras.layers.Dense(n_classes, name="logits")
+    x = keras.layers.Dropout(dropout, name="dropout")(hidden(x))
+    probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits(x))
+    to_bgr = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
+    preprocess.set_weights([to_bgr, -np.array(_IMAGENET_BGR_MEAN, dtype=np.float32)])
+    hidden.set_weights([head.hidden, head.hidden_bias])
+    logits.set_weights([head.output, head.output_bias])
+    return keras.Model(pixels, probabilities, name=name)
+
+
+def save_model(model: Any, path: Path, *, card: Mapping[str, Any]) -> None:
+    """Write a ``.keras`` file with its card inside (``tuner.json``), whole or not at all.
+
+    Raises:
+        ExportError: If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(temporary)
+        # A .keras file is a zip archive; Keras reads its own members and ignores others.
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_CARD, json.dumps(dict(card), indent=1, ensure_ascii=False))
+        temporary.replace(path)
+    except OSError as error:
+        raise ExportError(
+            f"the model cannot be written: {error.strerror or error}",
+            where=str(path),
+            do="choose another place with -o, or free disk space",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card inside a model that `save_model` wrote.
+
+    Raises:
+        ExportError: If the file is not such a model.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            card: dict[str, Any] = json.loads(archive.read(_CARD))
+            return card
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ExportError(
+            f"not a model that tuner wrote: {error}",
+            where=str(path),
+            do="make one with: tuner train best.yaml",
+        ) from error
