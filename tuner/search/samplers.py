@@ -42,10 +42,12 @@ def make_sampler(
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    """The pruner of a study: "median" (after 5 trials and 5 epochs) or "none"."""
+    """The pruner of a study: "median" (after 5 trials and 15 epochs) or "none"."""
     if name == "none":
         return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=5)
+    # 15 epochs, not 5: before, the order of trials says how fast they train, not how well they
+    # end, and the best are pruned (docs/notes/004-pruner-warm-up.md).
+    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=15)
 
 
 class _PlacedQMC(optuna.samplers.QMCSampler):
