@@ -1,6 +1,6 @@
 """Rows a second of `fill_bank` against the bare compiled ResNet50, for images and for views.
 
-python benchmarks/extract.py [--image-px 128] [--rows 512] [--precision float32]
+python benchmarks/extract.py [--image-px 128] [--rows 256] [--precision float32]
 
 The floor is the backbone alone on pixels that are decoded, preprocessed and on the device
 already, in batches of the same size, without fetching its results before the end.
@@ -69,10 +69,10 @@ def rows_of(paths: list[Path], n_rows: int, *, n_views: int) -> list[ViewOf]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-px", type=int, default=128)
-    parser.add_argument("--rows", type=int, help="default: 512 on a CPU, all on a GPU")
+    parser.add_argument("--rows", type=int, help="default: 256 on a CPU, all on a GPU")
     parser.add_argument("--batch", type=int, help="default: 32 on a CPU, 128 on a GPU")
     parser.add_argument("--views", type=int, default=8, help="of each image, in the second part")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
     device = find_device()
@@ -87,7 +87,7 @@ def main() -> None:
         banks = count()
         for part, n_views in (("images", 0), ("views", options.views)):
             most = len(paths) * max(1, n_views)
-            n_rows = options.rows or (most if device.kind == "gpu" else 512)
+            n_rows = options.rows or (most if device.kind == "gpu" else 256)
             rows = rows_of(paths, n_rows, n_views=n_views)
             n_batches = -(-len(rows) // batch_size)
 

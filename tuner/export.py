@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from tuner.config import StudyConfig, parse_study
 from tuner.data.index import ImageIndex
-from tuner.errors import ExportError, StudyError
+from tuner.data.sources import some
+from tuner.errors import ExportError, StudyError, UsageError
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.evaluation.metrics import macro_recall
 from tuner.imbalance.augmentation import n_extra
@@ -22,6 +24,7 @@ from tuner.imbalance.weights import class_weights
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record, winner
 from tuner.search.space import Params
+from tuner.study_file import one_line, to_yaml
 from tuner.versions import git_state, package_versions
 
 IntArray = NDArray[np.int64]
@@ -95,9 +98,14 @@ def choose_record(folder: StudyFolder, *, trial: int | None = None) -> Record:
 
 
 def median_fold(best_epochs: Sequence[int]) -> int:
-    """The fold whose best epoch is the lower median; the first of equals."""
-    order = sorted(range(len(best_epochs)), key=lambda fold: (best_epochs[fold], fold))
-    return order[(len(order) - 1) // 2]
+    """The fold whose best epoch is the lower median; the first of equals.
+
+    Example:
+        >>> median_fold([31, 24, 29]), median_fold([7, 3, 3, 9]), median_fold([5, 5, 5])
+        (2, 1, 0)
+    """
+    median = sorted(best_epochs)[(len(best_epochs) - 1) // 2]
+    return list(best_epochs).index(median)
 
 
 def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
@@ -185,13 +193,22 @@ def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
 def write_export(content: dict[str, Any], path: Path) -> None:
     """Write an export whole or not at all, and read it back before success is reported.
 
+    A file that is there is replaced when it is an export, and left alone when it is not.
+
     Raises:
         ExportError: If it cannot be written or does not read back the same.
     """
+    if path.exists() and not _is_export(path):
+        kind = "a folder" if path.is_dir() else "a file that tuner did not export"
+        raise ExportError(
+            f"there is already {kind}; it was left as it is",
+            where=str(path),
+            do="choose another place with -o",
+        )
     header = (
         f"# Best configuration of study {content['study']['name']!r}"
         f" ({content['study']['record']}).\n"
-        f"# Train it again:  tuner train {path}\n"
+        f"# Train it again:  tuner train {one_line(shlex.quote(str(path)))}\n"
     )
     text = header + yaml.dump(
         content, Dumper=_FlowLists, sort_keys=False, allow_unicode=True, width=99
@@ -199,50 +216,101 @@ def write_export(content: dict[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        if yaml.safe_load(temporary.read_text(encoding="utf-8")) != content:
-            raise ExportError("the export does not read back as it was written", where=str(path))
-        temporary.replace(path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            if yaml.safe_load(temporary.read_text(encoding="utf-8")) != content:
+                what = "the export does not read back as it was written"
+                raise ExportError(what, where=str(path), do="please report this")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(
             f"the export cannot be written: {error.strerror or error}",
             where=str(path),
             do="choose another place with -o",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_export(path: Path) -> Export:
     """Read an exported file.
 
     Raises:
-        ExportError: If it is not one, is damaged or from another version.
+        UsageError: If there is no such file, or it is a study file.
+        ExportError: If it is no export, is damaged or from another version.
+        StudyFileError: If the study in it was edited and is wrong.
     """
+    content = _read_yaml(path)
+    if not isinstance(content, dict) or "schema" not in content:
+        is_study = isinstance(content, dict) and "data" in content and "name" in content
+        kind = "a study file, not an exported configuration" if is_study else "no export of tuner"
+        name = path.stem if is_study else "STUDY"
+        do = f"write one with: tuner export {name} -o best.yaml"
+        raise ExportError(f"this is {kind}", where=str(path), do=do)
+    if content["schema"] != _SCHEMA:
+        what = f"the export has schema {content['schema']!r}, this version reads {_SCHEMA}"
+        do = "write it anew with: tuner export STUDY, or use the version that wrote it"
+        raise ExportError(what, where=str(path), do=do)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ExportError(
-            f"cannot be read: {error}", where=str(path), do="write it with: tuner export STUDY"
-        ) from error
-    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
-        raise ExportError(
-            "not a configuration that this version of tuner exported",
-            where=str(path),
-            do="write it with: tuner export STUDY",
-        )
-    try:
-        text = yaml.safe_dump(content["study_file"], sort_keys=False, allow_unicode=True)
+        # A hand may have changed the study in it: read as strictly as a study file is.
+        text = to_yaml(content["study_file"])
         config = parse_study(text, source=f"{path} (study_file)")
         export = Export(config, Params.from_dict(content["hyperparameters"]), content)
-        _ = export.matrix, export.final_epochs, export.final_learning_rates, content["data"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ExportError(
-            f"part of the configuration is missing or damaged: {error}",
-            where=str(path),
-            do="write it anew with: tuner export STUDY",
-        ) from error
+        _check_parts(export)
+    except KeyError as error:
+        raise _damaged(path, f"{error} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, str(error)) from error
     return export
+
+
+def _read_yaml(path: Path) -> Any:
+    shown = one_line(str(path))
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        do = "write it with: tuner export STUDY"
+        raise UsageError(f"exported file '{shown}' does not exist", do=do) from error
+    except IsADirectoryError as error:
+        do = "name the file that `tuner export` wrote"
+        raise UsageError(f"'{shown}' is a folder, not an exported file", do=do) from error
+    except OSError as error:
+        raise ExportError(f"cannot be read: {error.strerror or error}", where=shown) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = getattr(error, "problem", None) or "not a text in UTF-8"
+        mark = getattr(error, "problem_mark", None)
+        where = f"{shown}:{mark.line + 1}" if mark else shown
+        do = "write it anew with: tuner export STUDY"
+        raise ExportError(f"cannot be read as YAML: {reason}", where=where, do=do) from error
+
+
+def _damaged(path: Path, reason: str) -> ExportError:
+    return ExportError(
+        f"part of the configuration is missing or damaged: {reason}",
+        where=str(path),
+        do="write it anew with: tuner export STUDY",
+    )
+
+
+def _check_parts(export: Export) -> None:
+    """Raise KeyError, TypeError or ValueError where `tuner train` would stumble later."""
+    record, n_classes = export.record, len(export.record["classes"])
+    if export.matrix.shape != (n_classes, n_classes) or (export.matrix.sum(axis=1) < 1).any():
+        raise ValueError(f"objective.confusion_matrix is not that of {n_classes} classes")
+    rates = export.final_learning_rates
+    if not rates or len(rates) != export.final_epochs or min(rates) <= 0:
+        raise ValueError("training_used.final_learning_rates is not one positive rate an epoch")
+    _ = record["data"]["fingerprint"], record["data"]["split_fingerprint"]
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file is an export, of whatever version, or empty; no folder is one."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return not text.strip() or (isinstance(content, dict) and "schema" in content)
 
 
 @dataclass(frozen=True)
@@ -293,8 +361,8 @@ def check_classes(export: Export, index: ImageIndex) -> None:
     """
     then, now = set(export.record["classes"]), set(index.class_names)
     if then != now:
-        said = [f"missing: {', '.join(sorted(then - now))}"] if then - now else []
-        said += [f"new: {', '.join(sorted(now - then))}"] if now - then else []
+        parts = {"missing": sorted(then - now), "new": sorted(now - then)}
+        said = [f"{k}: {some([repr(v) for v in names])}" for k, names in parts.items() if names]
         raise ExportError(
             f"the images are of other classes than the export; {'; '.join(said)}",
             where=str(index.root),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax as scipy_log_softmax
 from sklearn import metrics as sk
@@ -22,6 +22,9 @@ from tuner.evaluation.metrics import (
     mcc,
     scores,
 )
+
+# Deadline and health check would measure the machine, not the code.
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Both sides are short float64 sums of ratios of counts.
 RTOL = 1e-12
@@ -42,6 +45,7 @@ def matrix_of(case):
     return confusion_matrix(*case[:2], n_classes=case[2])
 
 
+@quick
 @given(case=predictions())
 def test_confusion_matrix_is_scikit_learns(case):
     """Rows are true classes, columns predicted ones, absent classes keep their place."""
@@ -52,6 +56,7 @@ def test_confusion_matrix_is_scikit_learns(case):
     assert matrix.dtype == np.int64
 
 
+@quick
 @given(case=predictions())
 def test_class_table_is_scikit_learns(case):
     """Recall, precision, F1 and support of each class, 0 where nothing can be divided."""
@@ -73,6 +78,7 @@ def test_class_never_predicted_has_precision_and_f1_zero():
     np.testing.assert_array_equal(table.f1, [10 / 13, 0])
 
 
+@quick
 @given(case=predictions())
 def test_summary_scores_are_scikit_learns(case):
     """Macro recall, macro F1 and accuracy over all classes of the study, absent ones as 0."""
@@ -84,6 +90,7 @@ def test_summary_scores_are_scikit_learns(case):
     assert accuracy(matrix) == pytest.approx(sk.accuracy_score(y_true, y_pred))
 
 
+@quick
 @given(case=predictions())
 def test_mcc_is_scikit_learns(case):
     """The K-class Matthews correlation; 0 where one side has a single class."""
@@ -98,6 +105,7 @@ def test_mcc_of_a_single_class_is_zero():
     assert mcc(np.array([[7, 0], [0, 0]])) == 0.0
 
 
+@quick
 @given(case=predictions(), extra=st.lists(st.integers(0, 5), min_size=6, max_size=6))
 def test_macro_recall_is_balanced_accuracy_where_all_classes_are_present(case, extra):
     """With an image of each class macro recall is scikit-learn's balanced accuracy."""
@@ -116,6 +124,7 @@ def test_g_mean_of_a_worked_example():
     assert g_mean(matrix) == pytest.approx(0.5, rel=RTOL)
 
 
+@quick
 @given(case=predictions())
 def test_g_mean_is_the_root_of_the_product(case):
     """The geometric mean over the recalls, and 0 when a class is never found."""
@@ -129,6 +138,7 @@ def test_g_mean_of_a_missed_class_is_exactly_zero():
     assert g_mean(np.array([[9, 1], [4, 0]])) == 0.0
 
 
+@quick
 @given(case=predictions(), data=st.data())
 def test_scores_ignore_the_order_of_samples(case, data):
     """Shuffling the images changes no score at all."""
@@ -138,6 +148,7 @@ def test_scores_ignore_the_order_of_samples(case, data):
     assert scores(shuffled) == scores(matrix_of(case))
 
 
+@quick
 @given(case=predictions(), data=st.data())
 def test_scores_ignore_the_order_of_classes(case, data):
     """Renaming the classes changes no summary score."""
@@ -148,6 +159,7 @@ def test_scores_ignore_the_order_of_classes(case, data):
     assert scores(renamed) == pytest.approx(scores(matrix_of(case)), rel=1e-9, abs=1e-12)
 
 
+@quick
 @given(case=predictions(), times=st.integers(2, 1000))
 def test_scores_ignore_the_scale_of_counts(case, times):
     """Repeating every image alike changes no score."""
@@ -179,6 +191,7 @@ logits = st.lists(
 ).map(np.array)
 
 
+@quick
 @given(z=logits)
 def test_log_softmax_is_scipys(z):
     """Log probabilities agree with SciPy's for any logits up to a thousand."""
@@ -203,6 +216,7 @@ def test_log_softmax_leaves_its_input_alone():
     np.testing.assert_array_equal(z, [[3.0, 1.0]])
 
 
+@quick
 @given(z=logits, data=st.data())
 def test_balanced_loss_is_weighted_log_loss(z, data):
     """The monitor is scikit-learn's log loss with each class weighing the same."""

@@ -10,11 +10,14 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import BankError
 from tuner.features.bank import FeatureBank
+
+# Deadline and health check would measure the machine, not the code.
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 N_FEATURES = 5
 IDENTITY = {"weights": "abc", "image_px": 32}
@@ -72,6 +75,7 @@ def assert_first_chunk_lost(folder):
     np.testing.assert_array_equal(again.read(names(6)), rows(6))
 
 
+@quick
 @given(order=st.permutations(range(9)), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_cache_to_disk_to_cache_is_the_identity(tmp_path_factory, order, sizes):
     """Rows come back bit-identical in any order, from one bank or the next, however chunked."""

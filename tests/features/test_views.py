@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 from PIL import Image
@@ -22,6 +22,9 @@ from tuner.features.views import (
     view_key,
     view_parameters,
 )
+
+# Deadline and health check would measure the machine, not the code.
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DEFAULT = AugmentationConfig()
 SHA = hashlib.sha256(b"one picture").hexdigest()
@@ -162,6 +165,7 @@ def test_pixels_may_be_bytes_and_stay_in_range():
         assert values.max() <= 255 + PIXEL_ATOL
 
 
+@quick
 @given(
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     view=st.integers(1, 1000),

@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuner.imbalance.augmentation import n_extra, training_rows, view_order, views_needed
+
+# Deadline and health check would measure the machine, not the code.
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def hashes(n, *, salt=""):
@@ -63,6 +66,7 @@ def of_class(rows, labels, k):
     ]
 
 
+@quick
 @given(case=cases(), multiplier=multipliers, capped=st.booleans())
 def test_rows_are_those_of_the_rule(case, multiplier, capped):
     """Originals, then min(n_k m, n_max - n_k) views of each class, view 1 of all before view 2."""
@@ -72,6 +76,7 @@ def test_rows_are_those_of_the_rule(case, multiplier, capped):
     assert len(set(got)) == len(got)
 
 
+@quick
 @given(case=cases(), multiplier=st.integers(0, 7), capped=st.booleans())
 def test_rows_are_nested(case, multiplier, capped):
     """Within each class, multiplier m trains on a prefix of the rows of m + 1."""
@@ -84,6 +89,7 @@ def test_rows_are_nested(case, multiplier, capped):
         assert many[: len(few)] == few
 
 
+@quick
 @given(case=cases(), multiplier=multipliers)
 def test_no_class_rises_above_the_largest(case, multiplier):
     """With the cap no augmented class has more rows than the largest one before."""
@@ -144,6 +150,7 @@ def test_cut_off_view_favours_no_place():
     assert won[labels == 0].sum() == 0
 
 
+@quick
 @given(n=st.integers(1, 30), more=st.integers(0, 10), view_seed=st.integers(0, 2**31 - 1))
 def test_view_order_is_a_ranking_that_growth_keeps(n, more, view_seed):
     """Ranks are a permutation, and new images never reorder the old ones."""
@@ -159,6 +166,7 @@ def test_view_order_is_fixed():
     np.testing.assert_array_equal(view_order(["aa", "bb", "cc"], view_seed=2), [1, 0, 2])
 
 
+@quick
 @given(case=cases(), multiplier=multipliers, capped=st.booleans(), data=st.data())
 def test_relabelling_classes_permutes_the_rows(case, multiplier, capped, data):
     """Under other class numbers every image still gets the same views."""
@@ -170,6 +178,7 @@ def test_relabelling_classes_permutes_the_rows(case, multiplier, capped, data):
         assert of_class(renamed, names[case.labels], names[k]) == of_class(rows, case.labels, k)
 
 
+@quick
 @given(case=cases(), multiplier=multipliers, capped=st.booleans())
 def test_views_needed_is_what_the_rows_touch(case, multiplier, capped):
     """The views asked for each class are exactly the highest view its rows use."""

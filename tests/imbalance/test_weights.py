@@ -4,13 +4,16 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from tuner.imbalance import weights as weights_module
 from tuner.imbalance.augmentation import training_rows
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES, class_weights, effective_number
+
+# Deadline and health check would measure the machine, not the code.
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Sums of at most 1e6 float64 terms keep about 1e-10; 1e-9 leaves room and hides no real error.
 RTOL = 1e-9
@@ -20,6 +23,7 @@ counts_of_classes = st.lists(a_count, min_size=2, max_size=12).map(np.array)
 modes = st.sampled_from(CLASS_WEIGHT_MODES)
 
 
+@quick
 @given(counts=st.lists(st.integers(1, 300), min_size=2, max_size=8).map(np.array))
 def test_balanced_is_scikit_learns(counts):
     """Mode "balanced" gives the numbers of scikit-learn's compute_class_weight."""
@@ -28,6 +32,7 @@ def test_balanced_is_scikit_learns(counts):
     np.testing.assert_allclose(class_weights(counts, "balanced"), expected, rtol=RTOL)
 
 
+@quick
 @given(counts=counts_of_classes, mode=modes, beta=st.floats(0, 0.9999))
 def test_mean_over_training_rows_is_one(counts, mode, beta):
     """In every mode the weights of the training rows, not of the classes, average to 1."""
@@ -35,6 +40,7 @@ def test_mean_over_training_rows_is_one(counts, mode, beta):
     assert weight_of_each_row == pytest.approx(1, rel=RTOL)
 
 
+@quick
 @given(counts=counts_of_classes, mode=modes, data=st.data())
 def test_relabelling_classes_permutes_weights(counts, mode, data):
     """The weight of a class depends on the counts, not on its place in the class order."""
@@ -44,6 +50,7 @@ def test_relabelling_classes_permutes_weights(counts, mode, data):
     )
 
 
+@quick
 @given(counts=counts_of_classes, mode=modes)
 def test_rarer_classes_never_weigh_less(counts, mode):
     """No mode gives a rarer class a smaller weight than a more frequent one."""
@@ -51,6 +58,7 @@ def test_rarer_classes_never_weigh_less(counts, mode):
     assert (np.diff(in_order) <= RTOL * in_order[:-1]).all()
 
 
+@quick
 @given(
     counts=st.lists(st.integers(1, 60), min_size=2, max_size=6),
     multiplier=st.integers(0, 8),
@@ -87,6 +95,7 @@ def test_mass_of_a_worked_example(mode, expected):
     np.testing.assert_allclose(mass, expected, atol=5e-4)  # given to three places
 
 
+@quick
 @given(counts=counts_of_classes)
 def test_beta_zero_is_no_weighting(counts):
     """With beta 0 every image of a class repeats the first, so all classes weigh alike."""
@@ -98,6 +107,7 @@ def test_beta_zero_is_no_weighting(counts):
     )
 
 
+@quick
 @given(counts=st.lists(st.integers(1, 1000), min_size=2, max_size=8).map(np.array))
 def test_beta_near_one_is_balanced(counts):
     """As beta goes to 1 the effective number becomes the count, and the weights balanced."""
@@ -111,6 +121,7 @@ def test_beta_near_one_is_balanced(counts):
     )
 
 
+@quick
 @given(n=st.integers(1, 400), beta=st.floats(0, 0.999))
 def test_effective_number_is_the_geometric_sum(n, beta):
     """The closed form equals the sum 1 + beta + beta^2 + ... of n terms (Cui et al. 2019)."""

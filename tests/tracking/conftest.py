@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -23,6 +24,7 @@ from tuner.search.folder import StudyFolder, create_study_folder
 from tuner.search.records import Record, save_record
 from tuner.search.space import Params
 from tuner.tracking.connection import connect
+from tuner.tracking.mlflow_recorder import MlflowRecorder
 
 N_EPOCHS = 4
 STARTED_S = 1_790_000_000.0
@@ -130,9 +132,7 @@ def make_study(
         f"split: {{folds: 2}}, search: {{trials: {trials}}}}}",
         source="test",
     )
-    split = make_split(
-        index.labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=7
-    )
+    split = make_split(index.labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=7)
     folder = StudyFolder(home / "studies" / name)
     about = {
         "versions": {"python": "3.11.7", "imbalance-tuner": "0.1.0", "keras": "3.15.1"},
@@ -178,3 +178,77 @@ def tracking_uri(tmp_path: Path, migrated: Path) -> str:
     """A database of this test alone."""
     (tmp_path / "home").mkdir(exist_ok=True)
     return f"sqlite:///{shutil.copy(migrated, tmp_path / 'home' / 'mlflow.db')}"
+
+
+def draw(matrix: list[list[int]], class_names: list[str], title: str) -> np.ndarray:
+    """A small picture of a matrix; the real figure is tested in its own room."""
+    values = np.asarray(matrix, dtype=np.float64)
+    gray = np.rint(255 * values / values.max()).astype(np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2).repeat(8, axis=0).repeat(8, axis=1)
+
+
+@pytest.fixture
+def troubles() -> list[str]:
+    """What recorders made by `make_recorder` complained of."""
+    return []
+
+
+@pytest.fixture
+def make_recorder(tracking_uri: str, tmp_path: Path, troubles: list[str]) -> Callable[..., Any]:
+    """Maker of recorders on this test's database, or on another."""
+
+    def make(uri: str = tracking_uri, artifacts: Path = tmp_path / "home" / "artifacts") -> Any:
+        return MlflowRecorder(
+            uri, artifacts=artifacts, draw_confusion_matrix=draw, on_trouble=troubles.append
+        )
+
+    return make
+
+
+class Kept:
+    """What MLflow holds of a study, read with its own client.
+
+    Args:
+        uri: Where.
+        name: The study.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        self.client = MlflowClient(uri)
+        self.experiment = self.client.get_experiment_by_name(name)
+
+    def runs(self, query: str = "") -> list[Any]:
+        """Live runs of the study, in the order in which they started."""
+        order = ["attributes.start_time ASC"]
+        found = self.client.search_runs([self.experiment.experiment_id], query, order_by=order)
+        assert found.token in (None, "")
+        return list(found)
+
+    @property
+    def parent(self) -> Any:
+        """The study's own run."""
+        (parent,) = self.runs("tags.`tuner.kind` = 'study'")
+        return parent
+
+    @property
+    def children(self) -> dict[str, Any]:
+        """Run of each record."""
+        found = self.runs("tags.`tuner.kind` != 'study'")
+        by_record = {run.data.tags["tuner.record"]: run for run in found}
+        assert len(by_record) == len(found), "a record has two runs"
+        return by_record
+
+    def artifacts(self, run: Any, place: str = "") -> list[str]:
+        """Paths of a run's files in a folder."""
+        found = self.client.list_artifacts(run.info.run_id, place or None)
+        return sorted(file.path for file in found if not file.is_dir)
+
+    def text(self, run: Any, path: str) -> str:
+        """Content of an artifact."""
+        return Path(self.client.download_artifacts(run.info.run_id, path)).read_text("utf-8")
+
+
+@pytest.fixture
+def kept(tracking_uri: str) -> Callable[..., Kept]:
+    """Reader of what this test's database holds of a study."""
+    return lambda name="digits", uri=tracking_uri: Kept(uri, name)

@@ -5,7 +5,9 @@ Heavy libraries are imported inside the commands, so that ``tuner --help`` answe
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import Annotated, Optional
@@ -24,6 +26,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with:  tuner init FOLDER   then   tuner run studies/NAME.yaml",
 )
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"tuner {version('imbalance-tuner')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show it and end."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where in the program an error arose.")
+    ] = False,
+) -> None:
+    """Options of every command; `main` has taken ``--debug`` out already."""
+
 
 _Home = Annotated[
     Optional[Path],  # noqa: UP045  # Typer reads this annotation at run time
@@ -50,6 +74,14 @@ def init(
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--output", help="Where to write (default: studies/NAME.yaml)."),
     ] = None,
+    root: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--root", help="Folder that a manifest's paths start from."),
+    ] = None,
+    group_by: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--group-by", help="Column of a manifest: images that belong together."),
+    ] = None,
     home: _Home = None,
 ) -> None:
     """Look at the images and write a commented study file.
@@ -58,7 +90,7 @@ def init(
     """
     from tuner.cli.look import init_study
 
-    init_study(data, output=output, home=home)
+    init_study(data, output=output, root=root, group_by=group_by, home=home)
 
 
 @app.command()
@@ -95,18 +127,12 @@ def run(
 
     Example:  tuner run studies/steel.yaml --trials 60
     """
-    from tuner.cli.run import run_study
+    from tuner.cli.run import RunOptions, run_study
 
-    extra = [f"search.trials={trials}"] if trials is not None else []
-    run_study(
-        study,
-        overrides=[*(overrides or []), *extra],
-        home=home,
-        tracking_uri=tracking_uri,
-        storage=storage,
-        is_quiet=quiet,
-        is_demo=demo,
+    options = RunOptions(
+        study, trials, tuple(overrides or ()), home, tracking_uri, storage, quiet, demo
     )
+    run_study(options)
 
 
 @app.command()
@@ -129,7 +155,9 @@ def ui(
     study: Annotated[Optional[str], typer.Argument(help="A study to open at.")] = None,  # noqa: UP045
     home: _Home = None,
     tracking_uri: _Tracking = None,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Of the server on this machine.")
+    ] = 5000,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open MLflow's UI on the home, at the comparison of the study's runs.
@@ -202,16 +230,43 @@ def main() -> None:
     """Run the command line; expected errors are one message and an exit code."""
     shows_traceback = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter of a class name shows a mark instead of a traceback.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app()
-    except TunerError as error:
-        if shows_traceback:
-            traceback.print_exc()
-        kind = "usage" if isinstance(error, UsageError) else "error"
-        print(f"{kind}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nobody is left to tell
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (TunerError, OSError) as error:
+        if shows_traceback:
+            traceback.print_exc()
+        known = error if isinstance(error, TunerError) else _system_error(error)
+        _print_error(known)
+        sys.exit(known.exit_code)
+
+
+def _system_error(error: OSError) -> TunerError:
+    """A full disk or a missing permission, wherever it was met."""
+    do = "mend permissions or free disk space; studies can live elsewhere: --home FOLDER"
+    where = "" if error.filename is None else str(error.filename)
+    return TunerError(f"the system refuses: {error.strerror or error}", where=where, do=do)
+
+
+def _print_error(error: TunerError) -> None:
+    """Print an error on stderr; a terminal gets it broken between words."""
+    kind = "usage" if isinstance(error, UsageError) else "error"
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 10**9
+    for line in f"{kind}: {error}".split("\n"):
+        shown = "".join(c if c.isprintable() else "�" for c in line)
+        indent = " " * (len(shown) - len(shown.lstrip()) + 2)
+        parts = textwrap.wrap(
+            shown,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        print("\n".join(parts), file=sys.stderr)

@@ -9,87 +9,111 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
+from rich.console import Console
 
-from tuner.cli.run import load_config, print_problems
-from tuner.cli.terminal import class_table, command, make_console, short, title
+from tuner.cli.run import find_backend, home_words, print_problems, print_winner, say_device
+from tuner.cli.studies import find_named, load_config
+from tuner.cli.tables import class_table, openings, status_table, title
+from tuner.cli.terminal import command, make_console, say, say_fact, say_step, warn
 from tuner.config import StudyConfig, safe_study_name, study_template
 from tuner.data.index import ImageIndex, exact_duplicates, label_conflicts, read_index
+from tuner.data.sources import some
 from tuner.data.split import small_class_warnings
-from tuner.errors import UsageError
+from tuner.errors import DataError, UsageError
 from tuner.home import Home
-from tuner.search.folder import StudyFolder, all_studies, find_study
+from tuner.search.folder import StudyFolder, all_studies
 from tuner.search.records import Record, winner
 from tuner.search.session import read_images, split_images
 
 if TYPE_CHECKING:
     from tuner.data.split import Split
 
+_SETS_SHOWN = 20
 
-def init_study(data: str, *, output: Path | None, home: Path | None) -> None:
+
+def init_study(
+    data: str, *, output: Path | None, root: str | None, group_by: str | None, home: Path | None
+) -> None:
     """Read the images and write a commented study file for them."""
-    console = make_console(is_result=True)
-    index = read_index(data, home=Home.find(home).path)
-    name = safe_study_name(Path(data).resolve().stem if data != "digits" else "digits")
+    name = safe_study_name("digits" if data == "digits" else Path(data).resolve().stem)
     path = output or Path("studies") / f"{name}.yaml"
-    if path.exists():
-        raise UsageError(
-            f"'{path}' exists already", do="choose another place with -o, or delete it first"
-        )
+    _check_target(path)
+    try:
+        index = read_index(data, home=Home.find(home).path, root=root, group_by=group_by)
+    except DataError as error:  # there is no study file yet whose keys could be mended
+        do = error.do.replace("data.root", "--root").replace("data.group_by", "--group-by")
+        raise DataError(error.what, where=error.where, do=do) from error
     counts = {name: int(n) for name, n in zip(index.class_names, index.counts, strict=True)}
-    text = study_template(name, data, classes=counts, path=str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    console.print(f"{index.n_images:,} images in {index.n_classes} classes: {escape(str(path))}")
+    text = study_template(name, data, classes=counts, path=str(path), root=root, group_by=group_by)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = f"the study file cannot be written: {error.strerror or error}"
+        do = "choose another place with -o"
+        raise UsageError(what, where=str(path), do=do) from error
+    console = make_console(is_result=True)
+    say(console, f"{index.n_images:,} images in {index.n_classes} classes: {path}")
     print_problems(index.problems, console)
     for note in index.notes:
-        console.print(f"[yellow]! {escape(note)}[/yellow]")
-    console.print(f"  [dim]look [/dim] {escape(command('tuner', 'check', path))}")
-    console.print(f"  [dim]start[/dim] {escape(command('tuner', 'run', path))}")
+        warn(console, note)
+    say_step(console, "look", command("tuner", "check", path, *home_words(home)))
+    say_step(console, "start", command("tuner", "run", path, *home_words(home)))
+
+
+def _check_target(path: Path) -> None:
+    """Refuse what would overwrite a study file or could not be named to ``tuner run``."""
+    if path.is_dir():
+        do = f"name a file in it: -o {command(path / 'NAME.yaml')}"
+        raise UsageError(f"'{path}' is a folder", do=do)
+    if path.exists():
+        do = "choose another place with -o, or delete it first"
+        raise UsageError(f"'{path}' exists already", do=do)
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(
+            f"'{path}' does not end in .yaml", do=f"write -o {command(f'{path}.yaml')}"
+        )
 
 
 def check_study(study: str, *, overrides: Sequence[str], home: Path | None, as_json: bool) -> None:
     """Show what the images of a study are, and what stands in its way."""
     at = Home.find(home)
     config = load_config(study, overrides, at)
-    console = make_console(is_result=True)
-    progress = make_console(is_result=False)
-    with progress.status("reading images"):
+    with make_console(is_result=False).status("reading images"):
         index = read_images(config, at)
     split = split_images(config, index)
     if as_json:
-        print(json.dumps(_facts(config, index, split), indent=1, ensure_ascii=False))
+        print(json.dumps(_facts(config, index, split), indent=1))
         return
-    console.print(f"{index.n_images:,} images in {index.n_classes} classes, {index.root}")
+    console = make_console(is_result=True)
+    say(console, f"{index.n_images:,} images in {index.n_classes} classes, {index.root}")
     console.print(class_table(index.class_names, index.labels, split.fold))
     ratio = index.counts.max() / index.counts.min()
-    console.print(f"imbalance {ratio:.1f} to 1, {config.split.folds} folds, sealed test")
+    say_fact(console, "classes", f"{ratio:.1f} to 1 from the largest to the rarest")
     if index.groups is not None:
-        console.print(f"groups    {len(np.unique(index.groups)):,}; none crosses a split")
+        say_fact(console, "groups", f"{len(np.unique(index.groups)):,}; none crosses a split")
+    say_fact(console, "split", f"{config.split.folds} folds, sealed test")
     print_problems(index.problems, console, limit=len(index.problems))
     for note in (*index.notes, *small_class_warnings(split, index.labels, index.class_names)):
-        console.print(f"[yellow]! {escape(note)}[/yellow]")
+        warn(console, note)
     _print_duplicates(index, console)
-    from tuner.features.device import find_device
-
-    device = find_device()
-    console.print(f"device    {escape(str(device))}, {config.backbone.precision}")
-    if device.warning:
-        console.print(f"[yellow]! {escape(device.warning)}[/yellow]")
+    say_device(console, find_backend(), config)
 
 
-def _print_duplicates(index: ImageIndex, console: Any) -> None:
+def _print_duplicates(index: ImageIndex, console: Console) -> None:
     conflicts = label_conflicts(index)
-    for rows in conflicts:
-        told = ", ".join(f"{index.paths[i]} ({index.class_names[index.labels[i]]})" for i in rows)
-        console.print(f"[yellow]! same bytes, different labels: {escape(told)}[/yellow]")
+    for rows in conflicts[:_SETS_SHOWN]:
+        told = [f"{index.paths[i]} ({index.class_names[index.labels[i]]})" for i in rows]
+        warn(console, f"same bytes, different labels: {some(told, n=6)}")
+    if len(conflicts) > _SETS_SHOWN:
+        n_more = len(conflicts) - _SETS_SHOWN
+        warn(console, f"and {n_more} more with different labels; all: tuner check STUDY --json")
     same = [rows for rows in exact_duplicates(index) if rows not in conflicts]
-    for rows in same[:20]:
-        told = ", ".join(index.paths[i] for i in rows)
-        console.print(f"[yellow]! same bytes: {escape(told)}[/yellow]")
-    if len(same) > 20:
-        console.print(f"[yellow]! and {len(same) - 20} more sets of byte-identical files[/yellow]")
+    for rows in same[:_SETS_SHOWN]:
+        warn(console, f"same bytes: {some([index.paths[i] for i in rows], n=6)}")
+    if len(same) > _SETS_SHOWN:
+        n_more = len(same) - _SETS_SHOWN
+        warn(console, f"and {n_more} more sets of the same bytes; all: tuner check STUDY --json")
 
 
 def _facts(config: StudyConfig, index: ImageIndex, split: Split) -> dict[str, Any]:
@@ -103,6 +127,8 @@ def _facts(config: StudyConfig, index: ImageIndex, split: Split) -> dict[str, An
         "root": str(index.root),
         "images": index.n_images,
         "classes": classes,
+        "groups": None if index.groups is None else len(np.unique(index.groups)),
+        "folds": config.split.folds,
         "data_fingerprint": index.fingerprint,
         "left_out": [{"path": p.path, "reason": p.reason} for p in index.problems],
         "notes": [
@@ -117,49 +143,49 @@ def _facts(config: StudyConfig, index: ImageIndex, split: Split) -> dict[str, An
 def show_status(study: str | None, *, home: Path | None, as_json: bool) -> None:
     """One line per study: what is finished, whether it runs, and the best so far."""
     at = Home.find(home)
-    folders = [find_study(at, Path(study).stem)] if study else all_studies(at)
+    folders = [find_named(study, at)] if study else all_studies(at)
     found = [_status(folder) for folder in folders]
     if as_json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json.dumps(found, indent=1))
         return
     console = make_console(is_result=True)
     if not found:
-        console.print(f"no study in {escape(str(at.path))}; start one with: tuner run STUDY.yaml")
+        say(console, f"no study in {at.path}; start one with: tuner run STUDY.yaml")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("study", "trials", "state", "best", "objective", "setting"):
-        table.add_column(column)
-    for facts in found:
-        best = facts["best"] or {}
-        failed = f", {facts['failed']} failed" if facts["failed"] else ""
-        value = best.get("value")
-        table.add_row(
-            escape(short(facts["study"], 40)),
-            f"{facts['finished']} of {facts['trials']}{failed}",
-            facts["state"],
-            escape(best.get("title", "")),
-            "" if value is None else f"{facts['metric']} {value:.3f}",
-            best.get("setting", ""),
-        )
-    console.print(table)
+    console.print(status_table(found))
+    if study:
+        records = folders[0].records()
+        best = winner(records)
+        if best:
+            console.print()
+            print_winner(records, best, folders[0].class_names, console)
+        say_fact(console, "test", openings(len(folders[0].seal)))
 
 
 def _status(folder: StudyFolder) -> dict[str, Any]:
     records = folder.records()
     trials = [r for r in records if r.kind == "trial"]
     finished = sum(r.state != "failed" for r in trials)
+    wanted = max(folder.config.search.trials, finished)  # a later start may have asked for more
     best = winner(records)
-    is_done = finished >= folder.config.search.trials
     return {
         "study": folder.name,
-        "state": "running" if _is_locked(folder) else "finished" if is_done else "stopped",
+        "state": _state(folder, n_records=len(records), is_done=finished >= wanted),
         "finished": finished,
         "failed": len(trials) - finished,
-        "trials": folder.config.search.trials,
+        "trials": wanted,
         "metric": folder.config.objective.metric,
         "best": _best(best, folder.class_names) if best else None,
         "test_openings": len(folder.seal),
     }
+
+
+def _state(folder: StudyFolder, *, n_records: int, is_done: bool) -> str:
+    if _is_locked(folder):
+        return "running"
+    if is_done:
+        return "finished"
+    return "stopped" if n_records else "not started"
 
 
 def _best(record: Record, class_names: Sequence[str]) -> dict[str, Any]:

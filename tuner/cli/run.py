@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 
+from tuner.cli.studies import load_config
+from tuner.cli.tables import class_table, result_table, title
 from tuner.cli.terminal import (
-    TrialLines,
-    class_table,
     command,
     extraction_bar,
     make_console,
-    result_table,
-    title,
+    say,
+    say_fact,
+    say_step,
+    warn,
 )
-from tuner.config import StudyConfig, dump_study, load_study, parse_study
-from tuner.errors import WeightsError
+from tuner.config import StudyConfig
+from tuner.errors import UsageError, WeightsError
 from tuner.home import Home
 
 if TYPE_CHECKING:
@@ -34,79 +36,86 @@ if TYPE_CHECKING:
     from tuner.tracking.mlflow_recorder import MlflowRecorder
 
 
-def load_config(study: str, overrides: Sequence[str], home: Home) -> StudyConfig:
-    """The study in a file, or the stored one of that name."""
-    path = Path(study)
-    if path.suffix in (".yaml", ".yml") or path.exists() or "/" in study:
-        return load_study(path, overrides=overrides)
-    from tuner.search.folder import find_study
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user wrote after ``tuner run``."""
 
-    stored = find_study(home, study).config
-    return parse_study(dump_study(stored), source=f"study '{study}'", overrides=overrides)
+    study: str
+    trials: int | None = None
+    overrides: tuple[str, ...] = ()
+    home: Path | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+    is_quiet: bool = False
+    is_demo: bool = False
+
+    def command(self, *, trials: int | None) -> str:
+        """The command that goes on with this study, up to so many trials."""
+        words: list[object] = ["tuner", "run", self.study]
+        words += ["--trials", trials] if trials is not None else []
+        for override in self.overrides:
+            words += ["--set", override]
+        words += home_words(self.home)
+        words += ["--tracking-uri", self.tracking_uri] if self.tracking_uri else []
+        words += ["--storage", self.storage] if self.storage else []
+        return command(*words, *(["--demo"] if self.is_demo else []))
 
 
-def run_study(
-    study: str,
-    *,
-    overrides: Sequence[str],
-    home: Path | None,
-    tracking_uri: str | None,
-    storage: str | None,
-    is_quiet: bool,
-    is_demo: bool,
-) -> None:
+def run_study(options: RunOptions) -> None:
     """Run a study and print its result and the commands that follow."""
-    at = Home.find(home)
-    config = load_config(study, overrides, at)
-    console = make_console(is_result=False, is_quiet=is_quiet)
+    home = Home.find(options.home)
+    trials = [] if options.trials is None else [f"search.trials={options.trials}"]
+    config = load_config(options.study, [*options.overrides, *trials], home)
+    console = make_console(is_result=False, is_quiet=options.is_quiet)
     from tuner.search.folder import StudyFolder
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with StudyFolder(at.studies / config.name).locked():
-            _run(config, at, console, tracking_uri=tracking_uri, storage=storage, is_demo=is_demo)
+        with StudyFolder(home.studies / config.name).locked():
+            _run(config, home, console, options)
     except KeyboardInterrupt:
-        console.print(
-            "\ninterrupted; nothing finished is lost. Go on with:\n  "
-            + command("tuner", "run", study, *_home_words(home))
-        )
+        loud = make_console(is_result=False)
+        say(loud, "")
+        say(loud, "interrupted; nothing that finished is lost. Go on with:")
+        say_step(loud, "go on", options.command(trials=options.trials))
         raise
-    uri = resolve_tracking_uri(at, tracking_uri)
-    _print_result(at, config, study=study, home_option=home, uri=uri)
+    _print_result(home, config, options)
 
 
-def _run(
-    config: StudyConfig,
-    home: Home,
-    console: Console,
-    *,
-    tracking_uri: str | None,
-    storage: str | None,
-    is_demo: bool,
-) -> None:
+def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions) -> None:
     """Images, features, search: the flow of a study from top to bottom."""
     device = start_device(console, config)
-    config, weights = find_weights(config, console, is_demo=is_demo)
+    from tuner.search.samplers import make_sampler
+    from tuner.search.study import open_search, open_storage, run_search
+
+    # What the search lacks is said before minutes go into features.
+    make_sampler(config.search.sampler, seed=config.seed, place=0, space={})
+    storage = open_storage(home, options.storage)
+    config, weights = find_weights(config, console, is_demo=options.is_demo)
     opened = open_images(config, home, console)
     config = opened.config
 
+    from tuner.cli.trial_lines import TrialLines
     from tuner.features.source import open_features
     from tuner.search.inputs import load_inputs
-    from tuner.search.study import open_search, open_storage, run_search
 
     source = open_features(config, home, weights=weights, device=device)
     fill_features(source, opened, console)
     class_names = opened.index.class_names
     inputs = load_inputs(config, opened.folder.images, source.bank, class_names=class_names)
     lines = TrialLines(
-        console, class_names, _search_counts(inputs.labels), n_trials=config.search.trials
+        console,
+        class_names,
+        _counts(inputs.labels),
+        n_trials=config.search.trials,
+        best=_say_earlier(opened, console),
     )
     search = open_search(
-        open_storage(home, storage),
+        storage,
         config=config,
         inputs=inputs,
         folder=opened.folder,
-        recorder=make_recorder(home, tracking_uri, on_trouble=lines.message),
+        recorder=make_recorder(home, options.tracking_uri, on_trouble=lines.message),
         listener=lines,
         environment={
             "backend": device.backend,
@@ -121,15 +130,36 @@ def _run(
 
 def start_device(console: Console, config: StudyConfig) -> Device:
     """Find the device, say it, and why a card is not used."""
+    with console.status("starting the backend"):
+        device = find_backend()
+    say_fact(console, "study", config.name)
+    say_device(console, device, config)
+    return device
+
+
+def find_backend() -> Device:
+    """The device of the Keras backend.
+
+    Raises:
+        UsageError: If the backend that the user chose cannot be imported.
+    """
     from tuner.features.device import find_device
 
-    with console.status("starting the backend"):
-        device = find_device()
-    console.print(f"[dim]study  [/dim] {escape(config.name)}")
-    console.print(f"[dim]device [/dim] {escape(str(device))}, {config.backbone.precision}")
+    try:
+        return find_device()
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"the Keras backend cannot be used: {error}",
+            where="KERAS_BACKEND, or 'backend' in ~/.keras/keras.json",
+            do="set KERAS_BACKEND=tensorflow, or for JAX: pip install 'imbalance-tuner[jax]'",
+        ) from error
+
+
+def say_device(console: Console, device: Device, config: StudyConfig) -> None:
+    """Print what the heavy work runs on."""
+    say_fact(console, "device", f"{device}, {config.backbone.precision}")
     if device.warning:
-        console.print(f"[yellow]! {escape(device.warning)}[/yellow]")
-    return device
+        warn(console, device.warning)
 
 
 def find_weights(
@@ -138,23 +168,25 @@ def find_weights(
     """Resolve the backbone's weights; only the demo goes on without real ones, loudly."""
     from tuner.features.weights_source import resolve_weights
 
-    def say(sentence: str) -> None:
-        console.print(f"[dim]weights[/dim] {escape(sentence)}")
-
     try:
-        weights = resolve_weights(config.backbone.weights, on_progress=say)
+        weights = resolve_weights(
+            config.backbone.weights,
+            on_progress=lambda sentence: say_fact(console, "weights", sentence),
+        )
     except WeightsError as error:
         if not is_demo:
             raise
-        console.print(f"[yellow]{escape(str(error))}[/yellow]")
-        console.print(
-            "[bold red]NO IMAGENET WEIGHTS: the demo goes on with RANDOM weights; "
-            "its numbers say nothing about your data.[/bold red]"
+        for line in str(error).splitlines():
+            say(console, line, style="yellow")
+        sentence = (
+            "NO IMAGENET WEIGHTS: the demo goes on with RANDOM weights; its numbers say "
+            "nothing about your data."
         )
+        say(make_console(is_result=False), sentence, style="bold red")
         backbone = config.backbone.model_copy(update={"weights": "random"})
         config = config.model_copy(update={"backbone": backbone})
         weights = resolve_weights("random")
-    say(weights.source)
+    say_fact(console, "weights", weights.source)
     return config, weights
 
 
@@ -167,24 +199,34 @@ def open_images(config: StudyConfig, home: Home, console: Console) -> Opened:
         index = read_images(config, home)
         opened = open_study(config, index, home)
     images = opened.folder.images
-    console.print(
-        f"[dim]images [/dim] {index.n_images:,} in {index.n_classes} classes, "
-        f"{config.split.folds} folds, sealed test"
-    )
+    folds = f"{config.split.folds} folds, sealed test"
+    say_fact(console, "images", f"{index.n_images:,} in {index.n_classes} classes, {folds}")
     console.print(class_table(index.class_names, images.labels, images.fold))
     print_problems(index.problems, console)
     split = Split(images.fold, config.split.folds)
     for note in (*index.notes, *small_class_warnings(split, images.labels, index.class_names)):
-        console.print(f"[yellow]! {escape(note)}[/yellow]")
+        warn(console, note)
     return opened
+
+
+def _say_earlier(opened: Opened, console: Console) -> float | None:
+    """Say what earlier starts have finished; the best feasible objective among it, if any."""
+    from tuner.search.records import winner
+
+    records = opened.folder.records()
+    n_finished = sum(r.kind == "trial" and r.state != "failed" for r in records)
+    if n_finished:
+        say_fact(console, "trials", f"{n_finished} finished before this start")
+    best = winner(records)
+    return best.value if best and best.is_feasible else None
 
 
 def print_problems(problems: Sequence[Any], console: Console, *, limit: int = 20) -> None:
     """Name the files that were left out, and why."""
     for problem in problems[:limit]:
-        console.print(f"[yellow]! left out {escape(problem.path)}: {escape(problem.reason)}")
+        warn(console, f"left out {problem.path}: {problem.reason}")
     if len(problems) > limit:
-        console.print(f"[yellow]! and {len(problems) - limit} more; see: tuner check[/yellow]")
+        warn(console, f"and {len(problems) - limit} more; see: tuner check")
 
 
 def fill_features(source: FeatureSource, opened: Opened, console: Console) -> None:
@@ -200,12 +242,9 @@ def fill_features(source: FeatureSource, opened: Opened, console: Console) -> No
     with extraction_bar(console) as show:
         n_new = source.fill(wanted, on_progress=show)
     for chunk in source.bank.damaged:
-        console.print(
-            f"[yellow]! {chunk} of the feature bank was damaged; computed again[/yellow]"
-        )
-    console.print(
-        f"[dim]features[/dim] {len(wanted):,} rows of images and views, {n_new:,} computed now"
-    )
+        warn(console, f"{chunk} of the feature bank was damaged; computed again")
+    rows = f"{len(wanted):,} rows of images and views, {n_new:,} computed now"
+    say_fact(console, "features", rows)
 
 
 def make_mirror(home: Home, uri: str, *, on_trouble: Callable[[str], None]) -> MlflowRecorder:
@@ -237,44 +276,56 @@ def resolve_tracking_uri(home: Home, given: str | None) -> str:
     return given or os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
 
 
-def _search_counts(labels: Any) -> Any:
+def home_words(home: Path | None) -> list[str]:
+    """The option that names the home, when it was given."""
+    return ["--home", str(home)] if home else []
+
+
+def _counts(labels: Any) -> Any:
     import numpy as np
 
     return np.bincount(labels)
 
 
-def _home_words(home: Path | None) -> list[str]:
-    return ["--home", str(home)] if home else []
-
-
-def _print_result(
-    home: Home, config: StudyConfig, *, study: str, home_option: Path | None, uri: str
-) -> None:
+def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
     """The winner beside the baselines, what to think of it, and what to do next."""
     from tuner.search.folder import find_study
     from tuner.search.records import winner
+    from tuner.tracking.connection import without_password
 
     console = make_console(is_result=True)
     folder = find_study(home, config.name)
     records = folder.records()
     best = winner(records)
     if best is None:
-        console.print("no trial has finished; see the reasons above")
+        say(console, "no trial has finished; see the reasons above")
         return
     console.print()
-    console.print(result_table(records, best, folder.class_names))
-    console.print()
-    console.print(_caution(best, len([r for r in records if r.kind != "confirm"])))
-    words = _home_words(home_option)
+    print_winner(records, best, folder.class_names, console)
+    words = home_words(options.home)
+    uri = resolve_tracking_uri(home, options.tracking_uri)
+    server = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
     steps = {
-        "compare": command("tuner", "ui", config.name, *words),
-        "or plain": command("mlflow", "ui", "--backend-store-uri", uri),
+        "compare": command("tuner", "ui", config.name, *words, *server),
+        "or plain": command("mlflow", "ui", "--backend-store-uri", without_password(uri)),
         "export": command("tuner", "export", config.name, "-o", "best.yaml", *words),
         "train": command("tuner", "train", "best.yaml", *words),
-        "go on": command("tuner", "run", study, "--trials", 2 * config.search.trials, *words),
+        "go on": options.command(trials=2 * config.search.trials),
     }
+    if uri.startswith(("http://", "https://")):
+        del steps["or plain"]
     for name, line in steps.items():
-        console.print(f"  [dim]{name:<9}[/dim] {escape(line)}", soft_wrap=True)
+        say_step(console, name, line)
+
+
+def print_winner(
+    records: Sequence[Record], best: Record, class_names: Sequence[str], console: Console
+) -> None:
+    """The winner beside the baselines, its setting, and what to think of it."""
+    console.print(result_table(records, best, class_names, width=console.width))
+    console.print()
+    say_fact(console, "setting", str(best.params))
+    say(console, _caution(best, sum(r.kind != "confirm" for r in records)))
 
 
 def _caution(best: Record, n_settings: int) -> str:

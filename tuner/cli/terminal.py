@@ -1,201 +1,94 @@
-"""What people see: class tables, a line per trial, the winner beside the baselines."""
+"""Text on a terminal or in a pipe: consoles, names of classes cut to a width, progress.
+
+What users named (classes, files, studies) is printed as `Text`, never as rich's markup: a class
+may be called ``[bold]``.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
-
-from tuner.evaluation.intervals import macro_recall_standard_error
-from tuner.search.baselines import TITLES
-from tuner.search.records import Record
 
 if TYPE_CHECKING:
     from tuner.features.extract import Progress as Extraction
-    from tuner.search.space import Params
-    from tuner.training.folds import Epoch
 
-IntArray = NDArray[np.int64]
-
-N_RAREST = 3
-_NAME_WIDTH, _SETTING_WIDTH = 14, 32
-_BAR_WIDTH = 24
+_PIPE_WIDTH = 120
 
 
 def make_console(*, is_result: bool, is_quiet: bool = False) -> Console:
     """Console on stdout for results or on stderr for progress; wide enough when piped."""
-    console = Console(stderr=not is_result, quiet=is_quiet, highlight=False, soft_wrap=False)
+    console = Console(stderr=not is_result, quiet=is_quiet, highlight=False, emoji=False)
     if not console.is_terminal:
-        console.width = 120
+        console.width = _PIPE_WIDTH
     return console
 
 
-def short(name: str, width: int = _NAME_WIDTH) -> str:
-    """A class name cut to a width, printable and on one line."""
-    clean = "".join(c if c.isprintable() else "�" for c in name)
-    return clean if len(clean) <= width else clean[: width - 1] + "…"
+def printable(text: str) -> str:
+    """Text on one line, with a mark for what a terminal would obey instead of show."""
+    return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def rarest(counts: IntArray) -> list[int]:
-    """The rarest classes, rarest first."""
-    return [int(k) for k in np.argsort(counts, kind="stable")[:N_RAREST]]
+def short(name: str, width: int) -> str:
+    """A name cut to a number of terminal cells; one of Chinese letters takes two."""
+    clean = printable(name)
+    return clean if cell_len(clean) <= width else set_cell_size(clean, width - 1).rstrip() + "…"
 
 
-def class_table(class_names: Sequence[str], labels: IntArray, fold: IntArray) -> Table:
-    """Images per class: in all, for the search, sealed for the test."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("class", "images", "search", "test", ""):
-        table.add_column(column, justify="left" if column in ("class", "") else "right")
-    counts = np.bincount(labels, minlength=len(class_names))
-    search = np.bincount(labels[fold >= 0], minlength=len(class_names))
-    for k in np.argsort(-counts, kind="stable"):
-        bar = "█" * max(1, round(_BAR_WIDTH * counts[k] / counts.max()))
-        table.add_row(
-            escape(short(class_names[k], 40)),
-            f"{counts[k]:,}",
-            f"{search[k]:,}",
-            f"{counts[k] - search[k]:,}",
-            Text(bar, style="cyan"),
+def short_names(names: Sequence[str], width: int) -> list[str]:
+    """Names cut to a number of cells; those that would look alike lose what they share."""
+    found = [short(name, width) for name in names]
+    for shown in {text for text in found if found.count(text) > 1}:
+        alike = [i for i, text in enumerate(found) if text == shown]
+        clean = [printable(names[i]) for i in alike]
+        n_shared = sum(
+            1 for _ in takewhile(lambda part: len(set(part)) == 1, zip(*clean, strict=False))
         )
-    return table
+        for i, name in zip(alike, clean, strict=True):
+            found[i] = short(f"…{name[n_shared:]}", width)
+    twice = [text for text in found if found.count(text) > 1]
+    return [
+        f"{short(text, width - len(f'~{i}'))}~{i}" if text in twice else text
+        for i, text in enumerate(found)
+    ]
 
 
-def title(record: Record) -> str:
-    """How people call a record: a baseline's title or a trial's number."""
-    if record.kind == "baseline":
-        name = record.name.removeprefix("baseline-")
-        return TITLES.get(name, name)
-    return f"#{record.number}"
+def pad_left(text: str, width: int) -> str:
+    """Text moved to the right end of so many terminal cells."""
+    return " " * (width - cell_len(text)) + text
 
 
-class TrialLines:
-    """A listener that prints a line per trial and, on a terminal, what trains now.
-
-    Args:
-        console: Where to print.
-        class_names: Class names in class order.
-        counts: Non-test images per class, int64 (n_classes,).
-        n_trials: Trials in all.
-    """
-
-    def __init__(
-        self, console: Console, class_names: Sequence[str], counts: IntArray, *, n_trials: int
-    ) -> None:
-        self._console, self._rarest = console, rarest(counts)
-        self._names, self._counts = class_names, counts
-        self._best = -np.inf
-        self._settings: dict[str, str] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("trials"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._n_trials = n_trials
-        self._task: TaskID | None = None
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Print the header, keep the live line while the search runs, then remove it."""
-        heads = "".join(f"{short(self._names[k]):>15}" for k in self._rarest)
-        self._console.print(
-            f"[dim]{'':>7}{'setting':<{_SETTING_WIDTH}}{'macro recall':>15}{escape(heads)}"
-            f"{'epochs':>8}{'time':>8}[/dim]"
-        )
-        with self._progress:
-            self._task = self._progress.add_task("starting", total=self._n_trials)
-            yield
-
-    def trial_started(self, name: str, params: Params) -> None:
-        """Remember the setting for the live line."""
-        self._settings[name] = str(params)
-
-    def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
-        """Show how far the running trial is."""
-        if self._task is not None:
-            text = f"{self._settings[name]}  epoch {epoch.epoch + 1}  {value:.3f}"
-            self._progress.update(self._task, description=escape(text))
-
-    def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
-        """Print the line of a finished trial or baseline."""
-        if self._task is not None:
-            self._progress.update(self._task, completed=n_finished)
-        is_best = record.state == "complete" and (record.value or 0.0) > self._best
-        if is_best:
-            self._best = record.value or 0.0
-        self._console.print(self._line(record, is_best=is_best))
-
-    def message(self, text: str) -> None:
-        """Print something that the user should know."""
-        self._console.print(Text(f"! {text}", style="yellow"))
-
-    def _line(self, record: Record, *, is_best: bool) -> Text:
-        label = "base" if record.kind == "baseline" else title(record)
-        shown = title(record) if record.kind == "baseline" else str(record.params)
-        line = Text(f"{label:>5}  {short(shown, _SETTING_WIDTH - 1):<{_SETTING_WIDTH}}")
-        if not record.matrix:
-            return line.append(f"failed: {record.reason}", style="red")
-        error = macro_recall_standard_error(np.array(record.matrix))
-        style = "bold green" if is_best else "dim" if record.state == "pruned" else ""
-        line.append(f"{record.scores['macro_recall']:>8.3f} ±{error:.3f}", style=style)
-        for k in self._rarest:
-            line.append(f"{record.recall[k]:>15.2f}", style=style)
-        line.append(f"{len(record.curves['objective']):>8}")
-        line.append(f"{record.ended_s - record.started_s:>6.1f} s", style="dim")
-        if record.state != "complete":
-            reason = f" {record.reason}" if record.reason else ""
-            line.append(f"  {record.state}{reason}", style="dim")
-        elif is_best:
-            line.append("  best so far", style="green")
-        return line
+def pad_right(text: str, width: int) -> str:
+    """Text filled up to so many terminal cells."""
+    return text + " " * (width - cell_len(text))
 
 
-def result_table(records: Sequence[Record], best: Record, class_names: Sequence[str]) -> Table:
-    """The winner beside the baselines, with the recall of the rarest classes as k of n."""
-    support = np.array(best.matrix).sum(axis=1)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for head in ("macro recall", "worst class", *(short(class_names[k]) for k in rarest(support))):
-        table.add_column(escape(head), justify="right")
-    table.add_column("setting")
-    rows = [best, *(r for r in records if r.kind == "baseline" and r.name != best.name)]
-    for record in rows:
-        if not record.matrix:
-            table.add_row(title(record), "failed", style="red")
-            continue
-        matrix = np.array(record.matrix)
-        worst = int(np.argmin(record.recall))
-        cells = [f"{matrix[k, k]} of {support[k]}" for k in rarest(support)]
-        name = f"winner {title(record)}" if record is best else title(record)
-        table.add_row(
-            escape(name),
-            f"{record.scores['macro_recall']:.3f} ±{macro_recall_standard_error(matrix):.3f}",
-            escape(f"{short(class_names[worst])} {record.recall[worst]:.2f}"),
-            *cells,
-            str(record.params),
-            style="bold" if record is best else "",
-        )
-    return table
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print a line; a pipe gets it whole, a terminal between its words."""
+    console.print(Text(printable(text), style=style), soft_wrap=not console.is_terminal)
+
+
+def say_fact(console: Console, label: str, text: str) -> None:
+    """Print a label and what it is."""
+    line = Text.assemble((f"{label:<8} ", "dim"), printable(text))
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def say_step(console: Console, label: str, line: str) -> None:
+    """Print a command to copy, never broken into lines."""
+    console.print(Text.assemble("  ", (f"{label:<9} ", "dim"), line), soft_wrap=True)
+
+
+def warn(console: Console, text: str) -> None:
+    """Print something that the user should know."""
+    say(console, f"! {text}", style="yellow")
 
 
 @contextmanager
@@ -221,10 +114,8 @@ def extraction_bar(console: Console) -> Iterator[Any]:
             bar.update(bar.task_ids[0], completed=progress.done, speed=speed)
         elif (tenth := 10 * progress.done // progress.total) > said:
             said = tenth
-            console.print(
-                f"features  {progress.done:,}/{progress.total:,} rows  {speed}  "
-                f"{progress.seconds_left:.0f} s left"
-            )
+            count = f"{progress.done:,}/{progress.total:,} rows"
+            say(console, f"features  {count}  {speed}  {progress.seconds_left:.0f} s left")
 
     with bar:
         yield show

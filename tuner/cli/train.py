@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from tuner.cli.run import fill_features, find_weights, print_problems, start_device
-from tuner.cli.terminal import command, make_console, title
-from tuner.errors import UsageError
+from tuner.cli.run import (
+    fill_features,
+    find_weights,
+    home_words,
+    print_problems,
+    start_device,
+)
+from tuner.cli.studies import find_named
+from tuner.cli.tables import openings, sealed_table, title
+from tuner.cli.terminal import command, make_console, say, say_step, warn
+from tuner.errors import DataError, ExportError, UsageError
 from tuner.export import (
     Export,
     build_export,
@@ -24,7 +32,7 @@ from tuner.export import (
     write_export,
 )
 from tuner.home import Home
-from tuner.search.folder import StudyFolder, create_study_folder, find_study
+from tuner.search.folder import StudyFolder, create_study_folder
 from tuner.search.session import Opened, read_images, split_images
 
 if TYPE_CHECKING:
@@ -34,36 +42,27 @@ if TYPE_CHECKING:
 
 def export_study(study: str, *, output: Path, trial: int | None, home: Path | None) -> None:
     """Write the winner's configuration, or that of a trial."""
-    folder = find_study(Home.find(home), Path(study).stem)
+    folder = find_named(study, Home.find(home))
     record = choose_record(folder, trial=trial)
     write_export(build_export(folder, record), output)
     console = make_console(is_result=True)
-    console.print(
-        f"{escape(title(record))}  {escape(str(record.params))}  "
-        f"{folder.config.objective.metric} {record.value:.3f} on the validation folds"
-    )
-    if record.kind == "baseline":
-        console.print("the winner is a baseline: no trial did better on the validation folds")
-    console.print(f"written to {escape(str(output))}")
-    words = ["--home", str(home)] if home else []
-    line = command("tuner", "train", output, *words)
-    console.print(f"  [dim]train[/dim] {escape(line)}", soft_wrap=True)
+    value = f"{folder.config.objective.metric} {record.value:.3f} on the validation folds"
+    say(console, f"{title(record)}  {record.params}  {value}")
+    if trial is None and record.kind == "baseline":
+        say(console, "the winner is a baseline: no trial did better on the validation folds")
+    say(console, f"written to {output}")
+    say_step(console, "train", command("tuner", "train", output, *home_words(home)))
 
 
 def train_export(
     path: Path, *, data: str | None, output: Path | None, opens_test: bool, home: Path | None
 ) -> None:
     """Train an exported configuration again, check it, and write the model."""
-    target = output or path.with_suffix(".keras")
-    if target.suffix != ".keras":
-        raise UsageError(f"'{target}' does not end in .keras", do="name the model FILE.keras")
-    export = load_export(path)
-    if data is not None:
-        images = export.config.data.model_copy(update={"source": data, "root": None})
-        config = export.config.model_copy(update={"data": images})
-        export = Export(config, export.params, export.record)
-    console = make_console(is_result=False)
     at = Home.find(home)
+    target = output or path.with_suffix(".keras")
+    export = _with_images(_load(path, at), data)
+    _check_target(target)
+    console = make_console(is_result=False)
     device = start_device(console, export.config)
     _, weights = find_weights(export.config, console)
     opened, is_same = _open_data(export, at, console)
@@ -80,6 +79,41 @@ def train_export(
         class_names=opened.index.class_names,
     )
     _train(export, inputs, opened, source, target, is_same=is_same, opens_test=opens_test)
+
+
+def _load(path: Path, home: Home) -> Export:
+    if not path.exists() and StudyFolder(home.studies / str(path)).exists:
+        do = f"export it first: {command('tuner', 'export', path, '-o', f'{path}.yaml')}"
+        raise UsageError(f"'{path}' is a study, not an exported file", do=do)
+    return load_export(path)
+
+
+def _with_images(export: Export, data: str | None) -> Export:
+    """The export with other images than its own, when the user names some."""
+    if data is None:
+        return export
+    changes: dict[str, str | None] = {"source": data, "root": None}
+    if not data.lower().endswith(".csv"):
+        changes["group_by"] = None  # a column of the manifest that the study had
+    images = export.config.data.model_copy(update=changes)
+    config = export.config.model_copy(update={"data": images})
+    return Export(config, export.params, export.record)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse before the training what could not be written after it."""
+    if path.suffix != ".keras":
+        raise UsageError(f"'{path}' does not end in .keras", do="name the model FILE.keras")
+    if path.is_dir():
+        do = f"name a file in it: -o {command(path / 'model.keras')}"
+        raise UsageError(f"'{path}' is a folder", do=do)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        what = f"the model cannot be written there: {error.strerror or error}"
+        do = "choose another place with -o"
+        raise ExportError(what, where=str(path), do=do) from error
 
 
 def _train(
@@ -102,58 +136,72 @@ def _train(
     plan = recorded_plan(export) if is_same else fresh_plan(folds)
     with console.status(f"training on all {len(inputs.labels):,} non-test images"):
         head = train_final(export, inputs, plan)
-    results.print(
-        f"final head: {plan.epochs} epochs on {len(inputs.labels):,} images "
-        f"and their views, {inputs.n_classes} classes"
-    )
-    worst = _write_model(export, head, opened, source, target)
-    results.print(f"model written to {escape(str(target))}")
-    results.print(f"  reloaded; on real files its probabilities differ by at most {worst:.4f}")
+    views = " and views of them" if export.params.augmentation_multiplier else ""
+    images = f"{len(inputs.labels):,} images{views}, {inputs.n_classes} classes"
+    say(results, f"final head: {plan.epochs} epochs on {images}")
+    with console.status("writing the model and reading it back"):
+        worst = _write_model(export, head, opened, source, target)
+    say(results, f"model written to {target}")
+    say(results, f"  read back; on real files its probabilities differ by at most {worst:.4f}")
     if opens_test:
-        _open_test(export, head, opened, source, results, target=target)
+        _open_test(export, head, opened, source, results)
 
 
 def _say_reproduction(export: Export, matrix: Any, results: Console, *, is_same: bool) -> None:
     found = compare_matrices(export.matrix, matrix)
     numbers = f"macro recall {found.found:.4f}, recorded {found.recorded:.4f}"
     if not is_same:
-        results.print(f"other images or folds than the export's: {numbers}")
+        say(results, f"other images or folds than the export's: {numbers}")
     elif found.is_exact:
-        results.print(f"reproduced: the out-of-fold confusion matrix is the same; {numbers}")
+        say(results, f"reproduced: the out-of-fold confusion matrix is the same; {numbers}")
     else:
-        results.print(
+        say(
+            results,
             f"not bit for bit (another machine, backend or version): {numbers}, "
             f"difference {found.found - found.recorded:+.4f}, "
-            f"standard error {found.standard_error:.4f}"
+            f"standard error {found.standard_error:.4f}",
         )
         if found.is_suspicious:
-            results.print("[yellow]! the difference is above three standard errors[/yellow]")
+            warn(results, "the difference is above three standard errors")
 
 
 def _open_data(export: Export, home: Home, console: Console) -> tuple[Opened, bool]:
     """The images and folds to train on, and whether they are those of the export."""
     from tuner.data.split import split_fingerprint
 
-    with console.status("reading images"):
-        index = read_images(export.config, home)
+    try:
+        with console.status("reading images"):
+            index = read_images(export.config, home)
+    except DataError as error:
+        do = f"{error.do}, with --data" if error.do else "name the images with --data"
+        raise type(error)(error.what, where=error.where, do=do) from error
     check_classes(export, index)
     print_problems(index.problems, console)
     split = split_images(export.config, index)
-    is_same = same_data(export, index, split_fingerprint(split, index.sha256))
+    fingerprint = split_fingerprint(split, index.sha256)
+    is_same = same_data(export, index, fingerprint)
+    # The seal lives with the study; other images, and other machines, need a place for it.
     folder = StudyFolder(home.studies / export.config.name)
-    if not (is_same and folder.exists):
-        # The seal lives with the study; on another machine or other images it needs a place.
-        suffix = "" if is_same else f"@{index.fingerprint[:12]}"
-        folder = StudyFolder(home.studies / f"{export.config.name}{suffix}")
-        if not folder.exists:
-            create_study_folder(folder, export.config, index, split, about={})
+    if not is_same or (folder.exists and not _holds(folder, index.fingerprint, fingerprint)):
+        place = f"{export.config.name}@{index.fingerprint[:8]}{fingerprint[:8]}"
+        folder = StudyFolder(home.studies / place)
+    if not folder.exists:
+        create_study_folder(folder, export.config, index, split, about={})
     return Opened(export.config, folder, index, is_new=False), is_same
+
+
+def _holds(folder: StudyFolder, data_fingerprint: str, split_fingerprint: str) -> bool:
+    about = folder.about
+    return bool(
+        about["data_fingerprint"] == data_fingerprint
+        and about["split_fingerprint"] == split_fingerprint
+    )
 
 
 def _write_model(
     export: Export, head: Any, opened: Opened, source: FeatureSource, target: Path
 ) -> float:
-    """Write the model, read it back, and compare it on real files."""
+    """Write the model, once its file was read back and agreed with the head on real images."""
     import keras
 
     from tuner.features.views import view_key
@@ -166,6 +214,7 @@ def _write_model(
         source.weights,
         image_px=config.data.image_px,
         dropout=config.training.dropout,
+        precision=config.backbone.precision,
         name="tuner_model",
     )
     card = {
@@ -176,15 +225,19 @@ def _write_model(
         "export": export.record,
         "trained_on": opened.index.fingerprint,
     }
-    save_model(model, target, card=card)
     rows = images.search_rows
     chosen = rows[np.linspace(0, len(rows) - 1, min(16, len(rows))).astype(int)]
     keys = [view_key(images.sha256[i], 0, augmentation=config.augmentation) for i in chosen]
-    return check_model(
-        keras.saving.load_model(target),
-        head_probabilities(head, source.bank.read(keys)),
-        [opened.index.root / images.paths[i] for i in chosen],
-    )
+    expected = head_probabilities(head, source.bank.read(keys))
+    files = [opened.index.root / images.paths[i] for i in chosen]
+    worst: list[float] = []
+
+    def check(path: Path) -> None:
+        loaded = keras.saving.load_model(path)
+        worst.append(check_model(loaded, expected, files, config=config))
+
+    save_model(model, target, card=card, check=check)
+    return worst[0]
 
 
 def _open_test(
@@ -193,8 +246,6 @@ def _open_test(
     opened: Opened,
     source: FeatureSource,
     results: Console,
-    *,
-    target: Path,
 ) -> None:
     """Record the opening, then score the sealed test."""
     from tuner.features.extract import ViewOf
@@ -202,28 +253,14 @@ def _open_test(
     from tuner.retrain import test_matrix
 
     images = opened.folder.images
-    times = opened.folder.open_seal(command=command("tuner", "train", "--open-test", target))
+    times = opened.folder.open_seal(command=command("tuner", *sys.argv[1:]))
     rows = np.flatnonzero(images.fold < 0)
     root, augmentation = opened.index.root, export.config.augmentation
     source.fill([ViewOf(root / images.paths[i], images.sha256[i], 0) for i in rows])
     keys = [view_key(images.sha256[i], 0, augmentation=augmentation) for i in rows]
     names = opened.index.class_names
     matrix = test_matrix(head, source.bank.read(keys), images.labels[rows], n_classes=len(names))
-    results.print(test_table(matrix, names))
-    results.print(f"sealed test, opened {times} time{'s' if times > 1 else ''}; recorded")
-
-
-def test_table(matrix: Any, class_names: Any) -> Table:
-    """Recall of each class on the sealed test, as k of n."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("class")
-    table.add_column("recall", justify="right")
-    table.add_column("found", justify="right")
-    support = matrix.sum(axis=1)
-    for k, name in enumerate(class_names):
-        table.add_row(
-            escape(name), f"{matrix[k, k] / support[k]:.2f}", f"{matrix[k, k]} of {support[k]}"
-        )
-    recall = float((np.diag(matrix) / support).mean())
-    table.add_row("macro recall", f"{recall:.3f}", "", style="bold")
-    return table
+    results.print(sealed_table(matrix, names))
+    say(results, f"sealed test, {openings(times)}; recorded")
+    if times > 1:
+        warn(results, "numbers of a test that is opened again and again grow too good")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,18 +12,20 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from tuner.cli.run import make_mirror, resolve_tracking_uri
-from tuner.cli.terminal import command, make_console
+from tuner.cli.studies import find_named
+from tuner.cli.terminal import command, make_console, say, say_step, warn
 from tuner.errors import TrackingError
 from tuner.home import Home
 
 _HOST = "127.0.0.1"
 _START_S = 120.0
+_STOP_S = 10.0
 
 
 def open_ui(
@@ -33,7 +37,7 @@ def open_ui(
     opens_browser: bool,
 ) -> None:
     """Serve MLflow's UI on the home, or point at the server that has the study."""
-    from tuner.tracking.address import comparison_path
+    from tuner.tracking.connection import without_password
 
     console = make_console(is_result=True)
     at = Home.find(home)
@@ -45,25 +49,50 @@ def open_ui(
             where=str(at.path),
             do="run a study first, or rebuild the mirror with: tuner sync STUDY",
         )
-    path = comparison_path(uri, Path(study).stem) if study else "/"
+    path = _comparison(uri, find_named(study, at).name) if study else "/"
     if is_server:
         _show(f"{uri.rstrip('/')}{path}", console, opens_browser=opens_browser)
         return
     _refuse_taken(port)
     words = ["--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
-    console.print(f"[dim]plain[/dim] {escape(command('mlflow', 'ui', *words))}", soft_wrap=True)
+    say_step(console, "plain", without_password(command("mlflow", "ui", *words)))
     base = f"http://{_HOST}:{port}"
     threading.Thread(
         target=_show_when_up, args=(base, path, console, opens_browser), daemon=True
     ).start()
-    console.print("[dim]Ctrl-C stops it[/dim]")
-    done = subprocess.run([sys.executable, "-m", "mlflow", "ui", *words], check=False)
-    if done.returncode not in (0, -2, 130):
+    say(console, "Ctrl-C stops it", style="dim")
+    code = _serve(words)
+    if code:
         raise TrackingError(
-            f"MLflow's server ended with exit code {done.returncode}",
-            where=f"{base}, {uri}",
+            f"MLflow's server ended with exit code {code}",
+            where=f"{base}, {without_password(uri)}",
             do="see its messages above; try another --port",
         )
+
+
+def _comparison(uri: str, study: str) -> str:
+    from tuner.tracking.address import comparison_path
+    from tuner.tracking.connection import connect, tracking_errors
+
+    with tracking_errors(uri):
+        connect(uri)  # shortens the patience with a server that is not there
+        return comparison_path(uri, study)
+
+
+def _serve(words: list[str]) -> int:
+    """Run MLflow's server until it ends or the user stops it; no process stays behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A group of its own: its workers would outlive it and keep the port.
+    program = [sys.executable, "-m", "mlflow", "ui", *words]
+    server = subprocess.Popen(program, start_new_session=True)
+    try:
+        return server.wait()
+    finally:
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=_STOP_S)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def _refuse_taken(port: int) -> None:
@@ -91,21 +120,21 @@ def _show_when_up(base: str, path: str, console: Console, opens_browser: bool) -
 
 
 def _show(url: str, console: Console, *, opens_browser: bool) -> None:
-    console.print(f"[bold]open[/bold]  {escape(url)}", soft_wrap=True)
+    say_step(console, "open", url)
     if opens_browser and console.is_terminal:
         webbrowser.open(url)
 
 
 def sync_mirror(study: str, *, home: Path | None, tracking_uri: str | None) -> None:
     """Write every record that MLflow lacks."""
-    from tuner.search.folder import find_study
+    from tuner.tracking.connection import without_password
     from tuner.tracking.mlflow_recorder import sync_study
 
     console = make_console(is_result=True)
     at = Home.find(home)
-    folder = find_study(at, Path(study).stem)
+    folder = find_named(study, at)
     uri = resolve_tracking_uri(at, tracking_uri)
-    mirror = make_mirror(at, uri, on_trouble=lambda text: console.print(escape(text)))
+    mirror = make_mirror(at, uri, on_trouble=lambda text: warn(console, text))
     n_written = sync_study(folder, mirror)
     n_all = len(folder.records())
-    console.print(f"{n_written} of {n_all} records written to {escape(uri)}; the rest were there")
+    say(console, f"{n_written} of {n_all} records were missing in {without_password(uri)}")

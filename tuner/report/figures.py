@@ -15,7 +15,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.evaluation.metrics import class_table
-from tuner.report.labels import columns, drawable, elided, font_families, short_labels
+from tuner.report.labels import drawable, elided, font_families, short_labels, width_em
 from tuner.report.stamps import stamp
 
 FloatArray = NDArray[np.float64]
@@ -27,7 +27,6 @@ _MAP = "Blues"  # one hue, even in lightness: safe for colour-blind readers and 
 _NORM_POWER = 0.6  # a few per cent of a class are to be seen, too
 _WHITE_FROM = 0.38  # row rate from which white text is easier to read than black
 _DPI = 100
-_CHARACTER_IN = 0.078  # width of a character of 9 points, about
 _GRAY = "0.35"
 
 
@@ -129,18 +128,19 @@ class _Layout:
 def _layout(class_names: Sequence[str]) -> _Layout:
     n = len(class_names)
     labels = short_labels(class_names, longest=18)
-    widest = max(columns(label) for label in labels) * _CHARACTER_IN
     has_rates = n <= _RATES_UP_TO
     cell_in = max(0.58, 2.8 / n) if has_rates else 0.36 if n <= _COUNTS_UP_TO else 0.19
     cell_in = min(cell_in, 11 / n)
+    label_pt = 9.0 if cell_in > 0.17 else 7.5
+    widest_in = max(width_em(label) for label in labels) * label_pt / 72
     return _Layout(
         labels=labels,
         cell_in=cell_in,
-        names_in=widest + 0.15,
-        label_pt=9.0 if cell_in > 0.17 else 7.5,
+        names_in=widest_in + 0.2,
+        label_pt=label_pt,
         count_pt=8.5 if has_rates else 6.5 if n <= _COUNTS_UP_TO else 0.0,
         has_rates=has_rates,
-        is_steep=widest > cell_in * 0.95,
+        is_steep=widest_in > cell_in * 0.95,
         every=int(np.ceil(0.12 / cell_in)),
     )
 

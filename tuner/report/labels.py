@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
+
+from tuner.report.stamps import advance
 
 # Beside matplotlib's own font: whichever of these a machine has.
 _FALLBACKS = (
@@ -75,16 +76,17 @@ def _n_common(names: list[str]) -> int:
 
 
 def elided(text: str, *, longest: int) -> str:
-    """Text with its middle left out when it is longer than `longest` characters."""
+    """Text with its middle left out when it is longer than `longest` characters, 1 or more."""
     if len(text) <= longest:
         return text
     head = longest // 2
-    return f"{text[:head]}…{text[head + 1 - longest :]}" if longest > 1 else "…"
+    return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
 
 
-def columns(text: str) -> int:
-    """Width of a text in Latin letters, about; Chinese and its kin take two each."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+def width_em(text: str) -> float:
+    """Width of a text on one line in font sizes; a character of another font counts as 1."""
+    known = _glyphs(font_manager.findfont("DejaVu Sans"))
+    return sum(advance(c) if ord(c) in known else 1.0 for c in text)
 
 
 def drawable(text: str) -> str:

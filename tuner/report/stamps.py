@@ -19,6 +19,7 @@ from matplotlib.textpath import TextPath, text_to_path
 from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike, NDArray
 
+_FONT = FontProperties(family="DejaVu Sans", size=1)
 _LINE = 1.12  # distance of two lines, in sizes
 _HALF_DIGIT = 0.365  # half the height of a digit: centres a line on its place
 
@@ -85,15 +86,20 @@ def _line(text: str) -> tuple[NDArray[np.float64], NDArray[np.uint8], float]:
 
 
 @functools.cache
+def advance(character: str) -> float:
+    """How far the next character is from this one, in font sizes."""
+    return _width(f"0{character}0") - _width("00")
+
+
+@functools.cache
 def _glyph(character: str) -> tuple[NDArray[np.float64], NDArray[np.uint8], float]:
     """Outline of a character of size 1 and how far the next one is from it."""
-    font = FontProperties(family="DejaVu Sans", size=1)
-
-    def width(text: str) -> float:
-        return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
-
-    advance = width(f"0{character}0") - width("00")
     if character.isspace():
-        return np.zeros((0, 2)), np.zeros(0, dtype=np.uint8), advance
-    path = TextPath((0, 0), character, prop=font)
-    return np.asarray(path.vertices), np.asarray(path.codes, dtype=np.uint8), advance
+        return np.zeros((0, 2)), np.zeros(0, dtype=np.uint8), advance(character)
+    path = TextPath((0, 0), character, prop=_FONT)
+    codes = np.asarray(path.codes, dtype=np.uint8)
+    return np.asarray(path.vertices), codes, advance(character)
+
+
+def _width(text: str) -> float:
+    return float(text_to_path.get_text_width_height_descent(text, _FONT, False)[0])

@@ -59,9 +59,8 @@ def queue_again(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:
     In this order: a kill between both must not lose the parameters.
     """
     if origin(frozen) not in {origin(waiting) for waiting in waiting_trials(search)}:
-        search.study.enqueue_trial(
-            asked_params(frozen), user_attrs={"attempt": attempt, "retry_of": origin(frozen)}
-        )
+        attrs = {"attempt": attempt, "retry_of": origin(frozen)}
+        search.study.enqueue_trial(asked_params(frozen), user_attrs=attrs)
     search.study.tell(frozen.number, state=TrialState.FAIL)
 
 

@@ -5,6 +5,7 @@ Everything that shows, exports or mirrors a study reads it from here.
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -182,7 +183,9 @@ def create_study_folder(
     }
     if index.groups is not None:
         columns["group"] = index.groups
-    _write(folder.path / "images.csv", pd.DataFrame(columns).to_csv(index=False))
+    # All text quoted: pandas leaves a carriage return bare, and reads it as the end of a line.
+    table = pd.DataFrame(columns).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    _write(folder.path / "images.csv", table)
     _write(folder.path / "study.yaml", dump_study(config))
     _write(folder.path / "seal.json", "[]")
     facts = {
@@ -229,6 +232,13 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, index: ImageIndex)
         where=str(index.root),
         do="restore them, or give the study another name to start anew on what is there",
     )
+
+
+def keep_settings(folder: StudyFolder, config: StudyConfig) -> None:
+    """Store settings that may change between starts, such as the number of trials."""
+    if folder.config != config:
+        _write(folder.path / "study.yaml", dump_study(config))
+        folder.config = config
 
 
 def find_study(home: Home, name: str) -> StudyFolder:

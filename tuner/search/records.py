@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import StudyError
+from tuner.search.baselines import TITLES
 from tuner.search.space import Params
 
 FloatArray = NDArray[np.float32]
@@ -133,9 +134,16 @@ def load_record(path: Path) -> Record:
 
 def load_records(folder: Path) -> list[Record]:
     """All records of a study: baselines, then trials by number, then confirm runs."""
-    order = {"baseline": 0, "trial": 1, "confirm": 2}
-    records = [load_record(path) for path in sorted(folder.glob("*.json"))]
-    return sorted(records, key=lambda r: (order[r.kind], r.number or 0, r.started_s, r.name))
+    kinds: list[Kind] = ["baseline", "trial", "confirm"]
+    # Not by time: baselines of one batch start at once, and a kill may turn their order round.
+    baselines = [f"baseline-{name}" for name in TITLES]
+    places = {name: place - len(baselines) for place, name in enumerate(baselines)}
+
+    def order(record: Record) -> tuple[int, int, float, str]:
+        place = places.get(record.name, record.number or 0)
+        return kinds.index(record.kind), place, record.started_s, record.name
+
+    return sorted((load_record(path) for path in folder.glob("*.json")), key=order)
 
 
 def load_log_prob(folder: Path, name: str) -> FloatArray | None:
@@ -148,7 +156,8 @@ def load_log_prob(folder: Path, name: str) -> FloatArray | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: NumPy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return np.asarray(stored["log_prob"], dtype=np.float32)
     # Zip members are checksummed; what a damaged one raises depends on where it is hit.
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:

@@ -19,16 +19,15 @@ def settle_dead_trials(search: Search) -> None:
     dead = [frozen for frozen in _running(search) if not _tell_if_recorded(search, frozen)]
     queued = {origin(frozen) for frozen in waiting_trials(search)}
     again = [frozen for frozen in dead if origin(frozen) not in queued]
-    # What died goes to the end of the queue. Those that stood behind it must follow it there,
-    # or they would be told before it, and the sampler would see another history.
-    behind = _take_from_queue(search) if again else []
+    # What is queued goes to the end. Those that wait already follow it there in the order in
+    # which all were asked first, or they would be told before it, and the sampler would see
+    # another history.
+    unharmed = _take_from_queue(search) if again else []
     for frozen in dead:
-        if origin(frozen) in queued:  # died between queueing its parameters and failing it
+        if frozen not in again:  # died between queueing its parameters and failing it
             search.study.tell(frozen.number, state=TrialState.FAIL)
-    for frozen in sorted(again, key=origin):
-        _settle(search, frozen)
-    for frozen in behind:
-        queue_again(search, frozen, attempt=_attempt(frozen))
+    for frozen in sorted([*again, *unharmed], key=origin):
+        _settle(search, frozen, has_died=frozen in again)
 
 
 def _running(search: Search) -> list[FrozenTrial]:
@@ -52,27 +51,19 @@ def _take_from_queue(search: Search) -> list[FrozenTrial]:
     return [trials[frozen.number] for frozen in waiting]
 
 
-def _settle(search: Search, frozen: FrozenTrial) -> None:
-    """One that died: failed, and its parameters queued unless that happened too often."""
+def _settle(search: Search, frozen: FrozenTrial, *, has_died: bool) -> None:
+    """Fail a trial and queue its parameters, unless its process died too often."""
     params, retries = asked_params(frozen), search.config.search.retries
+    attempt = int(frozen.user_attrs.get("attempt", 1))
     if set(params) != set(search.space):  # died while being asked: it is simply asked again
         search.study.tell(frozen.number, state=TrialState.FAIL)
-    elif _attempt(frozen) > retries:
-        reason = f"its process died {_attempt(frozen)} times (search.retries: {retries})"
-        slot = Slot(
-            "trial",
-            trial_name(frozen.number),
-            Params.from_dict(params),
-            _trial(search, frozen),
-            _attempt(frozen),
-        )
+    elif has_died and attempt > retries:
+        reason = f"its process died {attempt} times (search.retries: {retries})"
+        name, trial = trial_name(frozen.number), _trial(search, frozen)
+        slot = Slot("trial", name, Params.from_dict(params), trial, attempt)
         finish(search, [slot], [None], started_s=time.time(), reason=reason)
     else:
-        queue_again(search, frozen, attempt=_attempt(frozen) + 1)
-
-
-def _attempt(frozen: FrozenTrial) -> int:
-    return int(frozen.user_attrs.get("attempt", 1))
+        queue_again(search, frozen, attempt=attempt + has_died)
 
 
 def _trial(search: Search, frozen: FrozenTrial) -> Trial:

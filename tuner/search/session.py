@@ -11,7 +11,12 @@ from tuner.data.index import ImageIndex, read_index
 from tuner.data.split import Split, make_split
 from tuner.errors import StudyFileError
 from tuner.home import Home
-from tuner.search.folder import StudyFolder, check_unchanged, create_study_folder
+from tuner.search.folder import (
+    StudyFolder,
+    check_unchanged,
+    create_study_folder,
+    keep_settings,
+)
 from tuner.versions import git_state, package_versions
 
 
@@ -86,6 +91,7 @@ def open_study(config: StudyConfig, index: ImageIndex, home: Home) -> Opened:
     folder = StudyFolder(home.studies / config.name)
     if folder.exists:
         check_unchanged(folder, config, index)
+        keep_settings(folder, config)
         return Opened(config, folder, index, is_new=False)
     about = {"versions": package_versions(), "git": git_state(Path.cwd())}
     create_study_folder(folder, config, index, split_images(config, index), about=about)

@@ -14,7 +14,7 @@ from tuner.search.recorder import Recorder
 from tuner.search.records import Record, load_record
 from tuner.tracking.connection import reason_of
 
-_HOPELESS = 2  # failures in a row, at the end of a study
+_HOPELESS = 2  # tasks that failed in a row, at the end of a study
 _TRIES = 5  # of a task that fails while others succeed
 
 
@@ -59,7 +59,8 @@ class BackgroundRecorder:
         self._given_up: list[_Task] = []
         self._tries: Counter[_Task] = Counter()
         self._failures = 0  # in a row
-        self._said: set[str] = set()
+        self._failing: set[_Task] = set()  # those that failed in a row
+        self._has_said = False
         self._is_closing = False
         self._worker: threading.Thread | None = None
 
@@ -136,10 +137,10 @@ class BackgroundRecorder:
         return None
 
     def _say(self, folder: StudyFolder, reason: str) -> None:
-        """Say a trouble once; again after everything was caught up."""
-        if reason in self._said:
+        """Say once that recording fails; again after everything was caught up."""
+        if self._has_said:
             return
-        self._said.add(reason)
+        self._has_said = True
         with self._changed:
             n = sum(task.do == "record" for task in self._tasks)
         waiting = f"{n} record{'s' * (n != 1)} wait" if n > 1 else "records wait"
@@ -150,16 +151,21 @@ class BackgroundRecorder:
 
     def _settle(self, task: _Task, folder: StudyFolder, fault: Exception | None) -> None:
         """Take a task off the list, or put it at the end of it and wait; holds the lock."""
-        self._failures = 0 if fault is None else self._failures + 1
+        if fault is None:
+            self._failures = 0
+            self._failing.clear()
+        else:
+            self._failures += 1
+            self._failing.add(task)
         if task not in self._tasks:  # `close_study` waited long enough
             return
         del self._tasks[task]
         if fault is None:
             if not self._tasks:
-                self._said.clear()
+                self._has_said = False
         elif self._is_lost(task):
             self._given_up.append(task)
-            if self._failures >= _HOPELESS:
+            if len(self._failing) >= _HOPELESS:
                 self._given_up += self._tasks
                 self._tasks.clear()
         else:

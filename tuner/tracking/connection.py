@@ -6,11 +6,12 @@ import fcntl
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from tuner.errors import TrackingError
 
@@ -19,6 +20,7 @@ from tuner.errors import TrackingError
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -38,8 +40,10 @@ def connect(tracking_uri: str) -> Any:
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     path = _sqlite_path(tracking_uri)
-    if path is not None and not path.exists():
-        _make_database(path)
+    if path is not None:
+        if not path.exists():
+            _make_database(path)
+        _check_database(path)
     return MlflowClient(tracking_uri)
 
 
@@ -101,9 +105,19 @@ def without_password(text: str) -> str:
 
 
 def _sqlite_path(tracking_uri: str) -> Path | None:
-    path = tracking_uri.removeprefix("sqlite:///")
-    is_file = path != tracking_uri and "?" not in path and path not in ("", ":memory:")
-    return Path(path) if is_file else None
+    from sqlalchemy.engine import make_url  # MLflow's own reading, with its unquoting
+
+    url = make_url(tracking_uri) if tracking_uri.startswith("sqlite:") else None
+    if url is None or url.database in (None, "", ":memory:"):
+        return None
+    return Path(url.database)
+
+
+def _check_database(path: Path) -> None:
+    """Raise at once what MLflow would find out by trying for 100 seconds."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=20)) as database:
+        database.execute("PRAGMA schema_version").fetchone()
 
 
 def _make_database(path: Path) -> None:
@@ -122,7 +136,7 @@ def _make_database(path: Path) -> None:
         for old in path.parent.glob(f".{path.name}.new*"):
             old.unlink()
         made = path.with_name(f".{path.name}.new{os.getpid()}")
-        client = MlflowClient(f"sqlite:///{made}")
+        client = MlflowClient(f"sqlite:///{quote(str(made))}")
         client.search_experiments(max_results=1)
         # Nothing may go on under the other name; MLflow has no public way to close a store.
         with suppress(AttributeError):

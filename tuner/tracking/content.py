@@ -54,14 +54,17 @@ def study_id(folder: StudyFolder) -> str:
 
 
 def read_records(folder: StudyFolder) -> tuple[list[Record], list[StudyError]]:
-    """Every record that can be read, in the order in which they began, and the faults."""
-    records, faults = [], []
+    """Every record that can be read, in the folder's order, and what is wrong with the others."""
+    try:
+        return folder.records(), []
+    except StudyError:
+        records, faults = [], []
     for path in sorted(folder.records_path.glob("*.json")):
         try:
             records.append(load_record(path))
         except StudyError as fault:
             faults.append(fault)
-    return sorted(records, key=lambda record: (record.started_s, record.name)), faults
+    return records, faults
 
 
 def created_s(folder: StudyFolder) -> float:

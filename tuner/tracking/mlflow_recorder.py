@@ -204,7 +204,8 @@ class MlflowRecorder:
     def _write_study_files(
         self, folder: StudyFolder, mirror: _Mirror, *, known_sha: str | None
     ) -> None:
-        texts = {name: (folder.path / name).read_text(encoding="utf-8") for name in _STUDY_FILES}
+        # Bytes: reading text would change a carriage return in a path.
+        texts = {name: (folder.path / name).read_bytes().decode() for name in _STUDY_FILES}
         sha = hashlib.sha256("".join(texts.values()).encode()).hexdigest()
         if sha == known_sha:
             return

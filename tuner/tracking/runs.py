@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.errors import TunerError
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record, load_log_prob
 from tuner.tracking import content
@@ -141,7 +142,7 @@ def log_texts(client: Any, run_id: str, texts: dict[str, str]) -> None:
     """Log small files as artifacts, in one call."""
     with TemporaryDirectory() as place:
         for name, text in texts.items():
-            (Path(place) / name).write_text(text, encoding="utf-8")
+            (Path(place) / name).write_bytes(text.encode())
         client.log_artifacts(run_id, place)
 
 
@@ -164,5 +165,5 @@ def _left_out(what: str, on_trouble: Callable[[str], None]) -> Iterator[None]:
     """Let a record be kept without a part that cannot be made."""
     try:
         yield
-    except (ValueError, KeyError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+    except (TunerError, ValueError, KeyError, OSError, RuntimeError, BadZipFile) as error:
         on_trouble(f"MLflow gets {what}: {reason_of(error)}")

@@ -35,8 +35,12 @@ if _BACKEND == "tensorflow":
         return compiled
 
     def uniform(key: Any, shape: tuple[int, ...]) -> Any:
-        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,)."""
-        return tf.random.stateless_uniform(shape, seed=key)
+        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,).
+
+        To be compiled: only XLA has ThreeFry, 15 times as fast on a CPU as the default, which
+        took a fifth of a training step.
+        """
+        return tf.random.stateless_uniform(shape, seed=key, alg="threefry")
 
 elif _BACKEND == "jax":
     import jax

@@ -125,7 +125,8 @@ def train_trials(
         monitored = np.zeros(len(alive))
         for i, f in enumerate(alive):
             images = folds[f].validation_images
-            log_prob = log_softmax(logits[i])
+            with np.errstate(invalid="ignore"):  # infinite logits become a reason below
+                log_prob = log_softmax(logits[i])
             rates[f].append(float(used[i]))
             monitored[i] = balanced_loss(log_prob, y_images[images])
             if runs[f].update(epoch, monitored[i]):

@@ -142,7 +142,7 @@ class StackedHeads:
         size = heads_per_stack or (1 if _is_cpu() else max(len(heads), 1))
         numbers = range(len(heads))
         self._stacks = [
-            _new_stack(_slots(numbers[first : first + size]), heads, **shape)
+            _new_stack(list(numbers[first : first + size]), heads, **shape)
             for first in numbers[::size]
         ]
 
@@ -210,7 +210,7 @@ class StackedHeads:
         return HeadWeights(*(np.array(_to_numpy(part)[slot]) for part in stack.state.weights))
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Drop all other heads, so that finished ones cost nothing."""
+        """Drop all other heads, so that finished ones cost nothing, or an idle slot of a stack."""
         kept = [sorted(set(stack.slots) & set(heads)) for stack in self._stacks]
         self._stacks = [
             _compacted(stack, mine) for stack, mine in zip(self._stacks, kept, strict=True) if mine
@@ -242,7 +242,11 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
 def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
     if kept == sorted(set(stack.slots)):
         return stack
-    slots = _slots(kept)
+    # Halved, not cut to fit: each size is compiled, which takes longer than the idle slots.
+    size = len(stack.slots)
+    while (size + 1) // 2 >= len(kept) and size > 1:
+        size = (size + 1) // 2
+    slots = [kept[i % len(kept)] for i in range(size)]
     source = np.array([stack.slots.index(head) for head in slots], dtype=np.int32)
 
     def take(parts: Sequence[Any]) -> Iterator[Any]:
@@ -256,14 +260,6 @@ def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
         Dropout(stack.dropout.keys, *take([stack.dropout.stream])),
         stack.n_rows,
     )
-
-
-def _slots(heads: Sequence[int]) -> list[int]:
-    """Heads in as many slots as are worth compiling for: few sizes, idle slots are copies."""
-    size = 1
-    while size < len(heads):
-        size += max(size // 4, 1)
-    return [heads[i % len(heads)] for i in range(size)]
 
 
 def _stacked(parts: Iterable[Any]) -> Any:

@@ -1,0 +1,177 @@
+"""Seconds of one whole trial, and what each part of it takes: ask, prepare, train, record, tell.
+
+python benchmarks/trial.py [--data digits steel] [--trials 5] [--epochs 20] [--folds 3]
+
+Runs a real study (journal, records on disk) on random features of 2,048 columns in the sizes of
+the digits and of steel_xsdd; no images, no backbone, no MLflow. Every epoch is trained, so that
+trials of two machines compare. Baselines are trained first and are not counted; compiling falls
+into them. KERAS_BACKEND=jax needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import emit, machine_name, say
+
+from tuner.config import StudyConfig, parse_study
+from tuner.data.digits import N_IMAGES
+from tuner.data.index import ImageIndex
+from tuner.features.bank import FeatureBank
+from tuner.features.device import Device, find_device
+from tuner.features.views import view_key
+from tuner.home import Home
+from tuner.search import ask, batch
+from tuner.search.inputs import load_inputs, rows_to_extract
+from tuner.search.recorder import NoRecorder
+from tuner.search.records import Record
+from tuner.search.session import open_study
+from tuner.search.study import Search, open_search, open_storage, run_search
+
+N_FEATURES = 2048
+SIZES = {"digits": N_IMAGES, "steel": (388, 238, 203, 203, 134, 122, 63)}
+PARTS = ("ask", "prepare", "train", "report", "record", "tell")
+
+seconds: Counter[str] = Counter()  # of the batch that runs, by part
+
+
+class Laps:
+    """A listener that notes the seconds of each trial, whole and by part."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, float]] = []
+        self._start = time.perf_counter()
+
+    def trial_started(self, name: str, params: object) -> None:
+        """Nothing to note."""
+
+    def epoch_ended(self, name: str, epoch: object, value: float) -> None:
+        """Nothing to note."""
+
+    def message(self, text: str) -> None:
+        """Nothing to note."""
+
+    def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
+        """Note what the trial took, and start the next lap."""
+        now = time.perf_counter()
+        parts = {part: seconds[part] for part in PARTS} | {"trial": now - self._start}
+        parts["train"] -= parts["report"]  # reports are made while training
+        if record.kind == "trial":
+            self.taken.append(parts)
+        say(f"  {record.name}: {parts['trial']:.2f} s, {len(record.curves['objective'])} epochs")
+        seconds.clear()
+        self._start = time.perf_counter()
+
+
+def timed(function: Callable[..., Any], part: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **options)
+        finally:
+            seconds[part] += time.perf_counter() - start
+
+    return called
+
+
+def time_the_parts() -> None:
+    """Put stop-watches around what a trial is made of, where the search calls it."""
+    train = batch.train_prepared
+
+    def train_with_timed_reports(*args: Any, on_epoch: Callable[..., bool], **options: Any) -> Any:
+        return train(*args, on_epoch=timed(on_epoch, "report"), **options)
+
+    ask.ask = timed(ask.ask, "ask")
+    batch.prepare = timed(batch.prepare, "prepare")
+    batch.train_prepared = timed(train_with_timed_reports, "train")
+    batch.save_record = timed(batch.save_record, "record")
+    batch.tell = timed(batch.tell, "tell")
+
+
+def random_search(name: str, config: StudyConfig, place: Path, laps: Laps) -> Search:
+    """A study on features without meaning, in the size of a data set."""
+    labels = np.repeat(np.arange(len(SIZES[name])), SIZES[name])
+    paths = tuple(f"{label}/{i:05d}.png" for i, label in enumerate(labels))
+    sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
+    class_names = tuple(f"class {k}" for k in range(len(SIZES[name])))
+    index = ImageIndex(place, paths, labels, class_names, sha256)
+    home = Home(place / name)
+    folder = open_study(config, index, home).folder
+    bank = FeatureBank(home.features, {"features": "random"}, n_features=N_FEATURES)
+    wanted = rows_to_extract(config, folder.images, place, n_classes=len(class_names))
+    keys = [view_key(w.sha256, w.view, augmentation=config.augmentation) for w in wanted]
+    features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), N_FEATURES))
+    bank.add(keys, features.astype(np.float32))
+    return open_search(
+        open_storage(home),
+        config=config,
+        inputs=load_inputs(config, folder.images, bank, class_names=class_names),
+        folder=folder,
+        recorder=NoRecorder(),
+        listener=laps,
+        environment={},
+    )
+
+
+def measure(name: str, options: argparse.Namespace, device: Device) -> None:
+    config = parse_study(
+        f"""
+        name: {name}
+        data: {{source: random}}
+        split: {{folds: {options.folds}}}
+        search: {{trials: {options.trials}, sampler: random, pruner: median}}
+        training: {{epochs: {options.epochs}, patience: {options.epochs}}}
+        """,
+        source="benchmarks/trial.py",
+    )
+    laps = Laps()
+    with tempfile.TemporaryDirectory() as place:
+        search = random_search(name, config, Path(place), laps)
+        n_rows, n_images = len(search.inputs.y), len(search.inputs.labels)
+        say(f"{name}: {n_images} images, {n_rows} rows with views, on {device}")
+        run_search(search)
+    parts = {
+        f"{part}_s": statistics.median(taken[part] for taken in laps.taken)
+        for part in ("trial", *PARTS)
+    }
+    emit(
+        "trial",
+        machine=machine_name(gpu=device.name if device.kind == "gpu" else ""),
+        backend=device.backend,
+        data=name,
+        images=n_images,
+        rows=n_rows,
+        folds=options.folds,
+        epochs=options.epochs,
+        steps=search.inputs.steps,
+        **parts,
+        share_of_training=parts["train_s"] / parts["trial_s"],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20, help="all of them are trained")
+    parser.add_argument("--folds", type=int, default=3)
+    options = parser.parse_args()
+    time_the_parts()
+    device = find_device()
+    for name in options.data:
+        measure(name, options, device)
+
+
+if __name__ == "__main__":
+    main()

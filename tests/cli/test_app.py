@@ -1,0 +1,184 @@
+"""The commands: help at once, one message for an error, truthful exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import COMMANDS, parse
+from tuner.errors import StudyError
+
+README = Path(__file__).parents[2] / "README.md"
+HEAVY = ("keras", "tensorflow", "jax", "mlflow", "optuna", "sklearn", "pandas", "matplotlib")
+# Python itself starts in this time on an idle machine of today; help may take longer in
+# proportion where it does not, as on a machine that others load.
+PYTHON_START_S, HELP_S = 0.03, 0.5
+
+
+def seconds(*words: str) -> float:
+    """Time that a Python process takes."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def test_help_answers_in_half_a_second():
+    """The median of five helps is under 0.5 s, in proportion to how fast Python starts."""
+    program = "import sys; sys.argv = ['tuner', '--help']; from tuner.cli import main; main()"
+    times = [(seconds("-c", "pass"), seconds("-c", program)) for _ in range(5)]
+    python_s, help_s = (statistics.median(part) for part in zip(*times, strict=True))
+    slowness = max(1.0, python_s / PYTHON_START_S)
+    assert help_s < HELP_S * slowness, f"help {help_s:.2f} s, Python alone {python_s:.3f} s"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_no_heavy_library(words):
+    """Help and version load neither a backend nor a store nor a plotting library."""
+    program = (
+        "import json, sys\n"
+        f"sys.argv = ['tuner', *{words}]\n"
+        "from tuner.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(); print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert "tuner.cli.app" in loaded
+    assert set(loaded).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_begins_with_an_imperative_sentence_and_an_example(name):
+    """Each help says what to do with the command, and shows a line that the program takes."""
+    sentence, *rest = COMMANDS[name].help.split("\n\n")
+    first = sentence.split()[0]
+    assert re.fullmatch(r"[A-Z][a-z]+", first)
+    assert not re.search(r"(s|ing|ed)$", first)
+    assert sentence.endswith(".")
+    (example,) = re.findall(r"Example: +(tuner .*)", "\n".join(rest))
+    assert parse(example) == name
+
+
+def test_every_option_has_a_help_text():
+    """No option has to be guessed."""
+    silent = [
+        f"{name} {option.opts[0]}"
+        for name, command in COMMANDS.items()
+        for option in command.params
+        if not getattr(option, "help", None) and not getattr(option, "hidden", False)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name):
+    """A reader of the README meets every command."""
+    assert re.search(rf"`tuner {name}\b|^\$ tuner {name}\b", README.read_text("utf-8"), re.M)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["ini", "data"], "init"),
+        (["init"], "data"),
+        (["run", "x.yaml", "--trails", "3"], "--trials"),
+        (["run", "x.yaml", "--trials", "0"], "--trials"),
+        (["run", "x.yaml", "--trials", "many"], "--trials"),
+        (["ui", "--port", "99999"], "--port"),
+        (["export", "made", "--trial", "best"], "--trial"),
+    ],
+)
+def test_a_mistyped_command_line_exits_with_2_and_names_the_word(tuner, words, hint):
+    """Wrong usage is code 2, on stderr, with the word that is wrong or meant."""
+    done = tuner(*words)
+    assert done.code == 2
+    assert hint in done.err
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("command", ["check", "run", "status", "export", "sync", "ui"])
+def test_an_unknown_study_is_named_with_its_home(tuner, tmp_path, command):
+    """A name that the home does not hold is code 1 and says which home was searched."""
+    if command == "ui":
+        (tmp_path / "mlruns").mkdir()
+        (tmp_path / "mlruns" / "mlflow.db").touch()
+    done = tuner(command, "nope")
+    assert done.code == 1
+    assert "no study 'nope' in this home" in done.err
+    assert str(tmp_path / "mlruns" / "studies") in done.err
+
+
+@pytest.mark.parametrize("command", ["check", "run", "status", "export", "sync"])
+def test_a_missing_study_file_is_wrong_usage(tuner, command):
+    """A path that does not exist is code 2 and is not taken for a study's name."""
+    done = tuner(command, "studies/nope.yaml")
+    assert done.code == 2
+    assert "study file 'studies/nope.yaml' does not exist" in done.err
+
+
+def test_an_unexpected_system_error_is_one_message(tuner, tmp_path):
+    """A home that cannot be made is code 1, without a traceback, with the place and a remedy."""
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "x.yaml").write_text("{name: x, data: {source: digits}}")
+    done = tuner("run", "x.yaml", "--home", tmp_path / "file")
+    assert done.code == 1
+    assert "Traceback" not in done.err
+    assert str(tmp_path / "file") in done.err
+    assert "--home" in done.err
+
+
+def test_debug_shows_where_an_error_arose(tuner):
+    """`--debug`, anywhere, adds the traceback and changes neither message nor exit code."""
+    plain = tuner("status", "nope")
+    for words in (["--debug", "status", "nope"], ["status", "nope", "--debug"]):
+        done = tuner(*words)
+        assert done.code == plain.code == 1
+        assert "Traceback" in done.err
+        assert done.err.endswith(plain.err)
+    assert "Traceback" not in plain.err
+
+
+def test_control_characters_in_an_error_are_not_obeyed(tuner, monkeypatch):
+    """A class name with an escape sequence cannot colour or clear the terminal."""
+
+    def fail(*arguments, **options):
+        raise StudyError("class '\x1b[2Jx'", where="a\rb", do="mend it")
+
+    monkeypatch.setattr("tuner.cli.look.show_status", fail)
+    done = tuner("status")
+    assert done.err == "error: class '�[2Jx'\n  a�b\n  mend it\n"
+
+
+def test_an_interrupt_is_code_130(tuner, monkeypatch):
+    """Ctrl-C in a command that only looks ends quietly with 130."""
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuner.cli.look.show_status", interrupt)
+    assert tuner("status") == (130, "", "")
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    """`tuner … | head` ends without a word."""
+    program = "import sys; sys.argv = ['tuner', '--help']; from tuner.cli import main; main()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert b"Traceback" not in done.stderr
+
+
+def test_version_is_that_of_the_package(tuner):
+    """`tuner --version` says the installed version."""
+    from importlib.metadata import version
+
+    assert tuner("--version") == (0, f"tuner {version('imbalance-tuner')}\n", "")

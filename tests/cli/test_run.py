@@ -1,0 +1,110 @@
+"""``tuner run`` before and after the search: what it refuses early, what it tells to go on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.cli.commands import COMMANDS, parse
+from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
+from tuner.cli.run import RunOptions, print_winner, resolve_tracking_uri
+from tuner.cli.terminal import make_console
+from tuner.home import Home
+
+words = st.text(min_size=1).filter(lambda text: "\0" not in text)
+
+
+@given(
+    study=words.filter(lambda text: not text.startswith("-")),
+    trials=st.none() | st.integers(1, 10**6),
+    overrides=st.lists(words, max_size=3),
+    home=st.none() | words,
+    storage=st.none() | words,
+)
+def test_the_command_that_goes_on_is_the_command_that_was_given(
+    study, trials, overrides, home, storage
+):
+    """Typed into a shell, it gives every option the value that the first start had."""
+    options = RunOptions(
+        study, trials, tuple(overrides), Path(home) if home else None, storage=storage
+    )
+    program, name, *rest = shlex.split(options.command(trials=trials))
+    assert (program, name) == ("tuner", "run")
+    given_ = COMMANDS["run"].make_context(name, rest).params
+    assert given_["study"] == study
+    assert given_["trials"] == trials
+    assert list(given_["overrides"] or []) == overrides
+    assert given_["home"] == options.home
+    assert given_["storage"] == storage
+
+
+def test_the_demo_goes_on_as_demo():
+    """Without its flag, a demo on random weights would be refused when it goes on."""
+    assert "--demo" in RunOptions("x.yaml", is_demo=True).command(trials=3)
+    assert parse(RunOptions("x.yaml", is_demo=True).command(trials=3)) == "run"
+
+
+def test_the_server_is_the_option_then_the_environment_then_the_home(tmp_path, monkeypatch):
+    """MLflow's own variable is respected, and beaten by the option."""
+    home = Home(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve_tracking_uri(home, None) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert resolve_tracking_uri(home, None) == "http://environment"
+    assert resolve_tracking_uri(home, "http://option") == "http://option"
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_backend_that_cannot_be_used_is_wrong_usage(tmp_path, command):
+    """Keras's traceback for a backend that it does not know becomes one message."""
+    (tmp_path / "x.yaml").write_text("{name: x, data: {source: digits, image_px: 32}}")
+    program = "import sys; from tuner.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, "x.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": "abacus"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "the Keras backend cannot be used" in done.stderr
+    assert "KERAS_BACKEND=tensorflow" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_study_that_runs_is_not_run_twice(tuner, tmp_path):
+    """The second start names the process of the first, and changes nothing."""
+    folder = make_folder(tmp_path / "mlruns", ["a", "b"])
+    with folder.locked():
+        done = tuner("run", "made")
+    assert done.code == 1
+    assert f"already running (process {os.getpid()})" in done.err
+    assert "tuner status made" in done.err
+
+
+STRONG, WEAK = make_matrix([8, 4], [1, 0]), make_matrix([8, 4], [4, 2])
+
+
+@pytest.mark.parametrize(
+    ("best", "sentence"),
+    [
+        (make_record(STRONG), "best of 2 settings: the winner's number is optimistic"),
+        (make_record(STRONG, constraints={"recall_floor": 0.1}), "No setting meets"),
+        (make_baseline(STRONG, "balanced"), "The winner is a baseline"),
+    ],
+    ids=["trial", "floor", "baseline"],
+)
+def test_the_winner_comes_with_what_to_think_of_it(capsys, best, sentence):
+    """A number chosen among many, a broken floor and a winning baseline are each said."""
+    other = make_baseline(WEAK, "cross_entropy")
+    print_winner([other, best], best, ["a", "b"], make_console(is_result=True))
+    out = capsys.readouterr().out
+    assert sentence in out
+    assert str(best.params) in out
