@@ -25,7 +25,7 @@ $(BIN)/.made-dev: $(BIN)/.made
 	@touch $@
 
 demo: $(BIN)/.made
-	TUNER_ALLOW_RANDOM_WEIGHTS=1 $(BIN)/tuner --home $(HOME_DIR) run studies/digits.yaml
+	$(BIN)/tuner run studies/digits.yaml --demo --home $(HOME_DIR)
 
 lint: $(BIN)/.made-dev
 	$(BIN)/ruff format --check .

@@ -40,7 +40,9 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """MLflow's own database in this home."""
-        return f"sqlite:///{self.path / 'mlflow.db'}"
+        # SQLAlchemy unquotes what follows the slashes, and a bare ? would begin its options.
+        path = str(self.path / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+        return f"sqlite:///{path}"
 
     @property
     def artifacts(self) -> Path:

@@ -254,7 +254,7 @@ def make_mirror(home: Home, uri: str, *, on_trouble: Callable[[str], None]) -> M
 
     return MlflowRecorder(
         uri,
-        artifacts=home.artifacts if uri == home.tracking_uri else None,
+        artifacts=home.artifacts,
         draw_confusion_matrix=confusion_matrix_image,
         on_trouble=on_trouble,
     )

@@ -72,11 +72,8 @@ def open_ui(
 
 def _comparison(uri: str, study: str) -> str:
     from tuner.tracking.address import comparison_path
-    from tuner.tracking.connection import connect, tracking_errors
 
-    with tracking_errors(uri):
-        connect(uri)  # shortens the patience with a server that is not there
-        return comparison_path(uri, study)
+    return comparison_path(uri, study)
 
 
 def _serve(words: list[str]) -> int:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from urllib.parse import quote
-
-_MOST_COMPARED = 30  # a longer address is refused by some browsers and proxies
+from urllib.parse import urlencode
 
 
 def comparison_path(tracking_uri: str, study: str) -> str:
     """Path below the server's address at which the runs of a study are compared.
 
+    The chart page of the study's experiment: trials and baselines by macro recall, best first,
+    beside charts of every metric and the grid of confusion matrices. The study's own run is
+    filtered out, because MLflow folds all others below it.
+
     Returns:
         "/" and what follows; the start page when MLflow does not know the study.
     """
-    from mlflow import MlflowClient
+    from tuner.tracking.connection import connect, tracking_errors
 
-    client = MlflowClient(tracking_uri)
-    experiment = client.get_experiment_by_name(study)
+    with tracking_errors(tracking_uri):
+        experiment = connect(tracking_uri).get_experiment_by_name(study)
     if experiment is None:
         return "/"
-    found = client.search_runs(
-        [experiment.experiment_id],
-        filter_string="tags.`tuner.kind` != 'study'",
-        order_by=["metrics.objective DESC"],
-        max_results=_MOST_COMPARED,
-    )
-    runs = quote(json.dumps([run.info.run_id for run in found]))
-    experiments = quote(json.dumps([experiment.experiment_id]))
-    return f"/#/compare-runs?runs={runs}&experiments={experiments}"
+    query = {
+        "searchFilter": "tags.`tuner.kind` != 'study'",
+        "orderByKey": "metrics.`macro_recall`",
+        "orderByAsc": "false",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "compareRunsMode": "CHART",
+        "workflowType": "machine_learning",
+    }
+    return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query)}"
