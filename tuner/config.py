@@ -117,7 +117,7 @@ class SplitConfig(_Block):
     """Sealed test and validation folds."""
 
     test_fraction: float = Field(
-        default=0.2, gt=0, le=0.5, description="sealed until `tuner confirm`"
+        default=0.2, gt=0, le=0.5, description="sealed before anything else"
     )
     folds: int = Field(
         default=3, ge=2, le=20, description="validation folds, trained in lock-step"
@@ -417,7 +417,6 @@ def _preamble(path: str, question: str, classes: Mapping[str, int]) -> Iterator[
     yield "#"
     yield f"# Run:    tuner run {command}    (the same command goes on after a stop)"
     yield f"# Look:   tuner check {command}"
-    yield f"# Trust:  tuner confirm {command}"
     yield "#"
     yield "# Scientific: gamma, alpha, augmentation_multiplier, class_weight_mode."
     yield "# Nuisance: none. Fixed: all the rest. Once trials are there, only trials, retries,"
