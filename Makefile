@@ -4,7 +4,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-HOME_DIR ?= mlruns
 
 .PHONY: demo test quick lint clean help
 
@@ -25,7 +24,7 @@ $(BIN)/.made-dev: $(BIN)/.made
 	@touch $@
 
 demo: $(BIN)/.made
-	$(BIN)/tuner run studies/digits.yaml --demo --home $(HOME_DIR)
+	$(BIN)/tuner run studies/digits.yaml --demo
 
 lint: $(BIN)/.made-dev
 	$(BIN)/ruff format --check .
