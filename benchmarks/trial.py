@@ -58,6 +58,9 @@ class Laps:
     def epoch_ended(self, name: str, epoch: object, value: float) -> None:
         """Nothing to note."""
 
+    def step(self, text: str) -> None:
+        """Nothing to note."""
+
     def message(self, text: str) -> None:
         """Nothing to note."""
 

@@ -29,6 +29,7 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
+from tuner.export import load_export
 from tuner.search.folder import StudyFolder
 from tuner.training.model import read_card
 
@@ -48,6 +49,7 @@ SETS = [word for override in THINNED for word in ("--set", override)]
 CLASSES = [f"digit_{k}" for k in range(5, 10)]
 BASELINES = {"baseline-cross_entropy", "baseline-balanced", "baseline-published_recipe"}
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
+CONFIRM = ["confirm", "digits", "--seeds", "2", "--top", "1"]
 PATIENCE_S = 400  # for one command on a loaded machine; each takes half a minute on an idle one
 
 
@@ -183,6 +185,17 @@ def runs(client: MlflowClient) -> dict[str, Any]:
     by_record = {run.data.tags.get("tuner.record", ""): run for run in found}
     assert len(by_record) == len(found)
     return by_record
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A study of two trials, run and confirmed."""
+    place = make_place(tmp_path_factory.mktemp("confirmed") / "another place")
+    place.tuner(*place.run_words, "--trials", "2")
+    out, err = place.tuner(*CONFIRM, "--home", str(place.home))
+    (place.path / "confirm.out").write_text(out)
+    (place.path / "confirm.err").write_text(err)
+    return place
 
 
 def is_trial_line(line: str) -> bool:
@@ -333,6 +346,74 @@ def test_train_reproduces_the_folds_and_opens_the_test_on_request(finished, expo
     rows = [line.split() for line in out.splitlines() if line.startswith("digit_")]
     assert [row[0] for row in rows] == CLASSES[::-1]  # rarest first
     assert sum(int(row[-1]) for row in rows) == n_sealed
+
+
+def test_confirm_ends_with_the_verdict_and_records_the_opening(confirmed):
+    """The verdict is the sentence on disk; the opening is in the seal with its command."""
+    done = json.loads((confirmed.folder.path / "confirmation.json").read_text("utf-8"))
+    out = (confirmed.path / "confirm.out").read_text()
+    assert done["verdict"]["sentence"] in out
+    assert "plain cross-entropy" in done["verdict"]["sentence"]
+    (opening,) = confirmed.folder.seal
+    assert shlex.split(opening["command"])[:2] == ["tuner", "confirm"]
+    table = np.array([m["matrix"] for m in done["test"]["models"]])
+    assert (table.sum(axis=(1, 2)) == len(confirmed.folder.images.test_rows)).all()
+
+
+def test_confirming_again_shows_the_same_and_opens_nothing(confirmed):
+    """A second `tuner confirm` is a look at the first; only --again opens the test again."""
+    home = ["--home", str(confirmed.home)]
+    out, err = confirmed.tuner(*CONFIRM, *home)
+    assert out == (confirmed.path / "confirm.out").read_text()
+    assert err == ""
+    _, err = confirmed.tuner("confirm", "digits", "--seeds", "3", *home, code=1)
+    assert "has been opened already" in err
+    assert "--again" in err
+    assert len(confirmed.folder.seal) == 1
+
+
+def test_mlflow_holds_the_confirmation(confirmed):
+    """Retests and tested models are runs of kind confirm; the study's own run has the verdict."""
+    client = MlflowClient(f"sqlite:///{confirmed.home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("digits")
+    found = client.search_runs([experiment.experiment_id])
+    kinds = Counter(run.data.tags["tuner.kind"] for run in found)
+    n_tested = sum(r.part == "test" for r in confirmed.folder.records())
+    assert kinds == {"study": 1, "trial": 2, "baseline": 3, "confirm": 2 * 4 + n_tested}
+    assert n_tested >= 3
+    (parent,) = [run for run in found if run.data.tags["tuner.kind"] == "study"]
+    done = json.loads((confirmed.folder.path / "confirmation.json").read_text("utf-8"))
+    assert parent.data.tags["tuner.verdict"] == done["verdict"]["sentence"]
+    assert parent.info.status == "FINISHED"
+    gain = done["test"]["comparisons"]
+    plain = [row for row in gain if row["against"] == "baseline-cross_entropy"]
+    if plain:
+        logged = parent.data.metrics["confirm/gain_over_cross_entropy"]
+        assert logged == pytest.approx(plain[0]["gain"])
+    assert {f.path for f in client.list_artifacts(parent.info.run_id)} >= {"confirmation.json"}
+
+
+def test_what_was_confirmed_is_exported_and_trains_with_its_adjustment(confirmed):
+    """The export holds the verdict; with --tau the model's odds change by the prior alone."""
+    home = ["--home", str(confirmed.home)]
+    out, _ = confirmed.tuner("export", "digits", "-o", "plain.yaml", *home)
+    done = json.loads((confirmed.folder.path / "confirmation.json").read_text("utf-8"))
+    assert done["verdict"]["sentence"] in out
+    number = next(r.number for r in confirmed.folder.records() if r.kind == "trial")
+    trial = ["--trial", str(number), *home]
+    confirmed.tuner("export", "digits", "-o", "tau.yaml", "--tau", "1", *trial)
+    confirmed.tuner("export", "digits", "-o", "no.yaml", *trial)
+    for name in ("tau", "no"):
+        confirmed.tuner("train", f"{name}.yaml", *home)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    tau, no = (
+        np.log(keras.ops.convert_to_numpy(keras.saving.load_model(path)(pixels, training=False)))
+        for path in (confirmed.path / "tau.keras", confirmed.path / "no.keras")
+    )
+    prior = np.array(load_export(confirmed.path / "tau.yaml").record["adjustment"]["prior"])
+    odds = (tau - no) - (tau - no)[:, :1]
+    expected = -(np.log(prior) - np.log(prior[0]))
+    np.testing.assert_allclose(odds, np.tile(expected, (3, 1)), atol=1e-3)
 
 
 def test_killed_and_started_again_is_undisturbed(finished, tmp_path):

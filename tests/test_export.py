@@ -63,18 +63,36 @@ def test_an_export_reads_back_as_it_was_built(folder, content, tmp_path):
 
 
 def test_an_export_holds_what_trains_again(content, folder):
-    """Every field that the contract lists is there; only the confirmation's are empty."""
+    """Every field that the contract lists is there; only what was not asked for is empty."""
 
     def empty(value, path=""):
         if isinstance(value, dict):
             return [p for key, part in value.items() for p in empty(part, f"{path}{key}.")]
         return [path] if value is None or value == [] else []
 
-    allowed = ("confirmation.", "provenance.mlflow_run_id.", "study_file.")
+    allowed = ("confirmation.", "adjustment.", "provenance.mlflow_run_id.", "study_file.")
     assert [path for path in empty(content) if not path.startswith(allowed)] == []
     assert set(content["confirmation"].values()) == {None}
     assert content["objective"]["is_best_of"] == 2
     assert content["hyperparameters"] == choose_record(folder).params.as_dict()
+
+
+def test_an_adjustment_is_exported_with_its_prior(folder):
+    """The prior is that of the final rows and weights, and both are read back."""
+    content = build_export(folder, choose_record(folder), tau=0.75)
+    mass = np.array(content["training_rows"]["final"]) * content["class_weights"]["final"]
+    assert content["adjustment"]["tau"] == 0.75
+    np.testing.assert_allclose(content["adjustment"]["prior"], mass / mass.sum())
+
+
+@pytest.mark.parametrize("part", [{"tau": "x", "prior": [1, 1]}, {"tau": 1, "prior": [0.5, 0]}])
+def test_a_damaged_adjustment_is_refused(content, tmp_path, part):
+    """A strength that is no number, or a share of 0, is named before anything is trained."""
+    n = len(content["classes"])
+    prior = (part["prior"] * n)[:n]
+    write_export(content | {"adjustment": part | {"prior": prior}}, tmp_path / "best.yaml")
+    with pytest.raises(ExportError, match="missing or damaged"):
+        load_export(tmp_path / "best.yaml")
 
 
 def test_recorded_scores_are_those_of_the_recorded_matrix(content):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,40 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from tuner.atomic import replacing
 from tuner.config import StudyConfig, parse_study
+from tuner.config.yaml_text import one_line, to_yaml
 from tuner.data.index import ImageIndex
 from tuner.data.sources import some
 from tuner.errors import ExportError, StudyError, UsageError
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.evaluation.metrics import macro_recall
+from tuner.imbalance.adjustment import effective_prior
 from tuner.imbalance.augmentation import n_extra
 from tuner.imbalance.weights import class_weights
+from tuner.search.baselines import PLAIN, RECIPE
+from tuner.search.confirmation import load_confirmation
 from tuner.search.folder import StudyFolder
+from tuner.search.plan import median_fold, plan_of
 from tuner.search.records import Record, winner
 from tuner.search.space import Params
-from tuner.study_file import one_line, to_yaml
 from tuner.versions import git_state, package_versions
 
 IntArray = NDArray[np.int64]
 
 _SCHEMA = 1
+_CONFIRMED = (
+    "verdict",
+    "is_chosen",
+    "test_macro_recall",
+    "test_recall",
+    "gain_over_cross_entropy",
+    "gain_over_published_recipe",
+    "gain_over_best_free_baseline",
+    "best_free_baseline",
+    "seeds",
+    "opened",
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +73,19 @@ class Export:
         return int(self.record["training_used"]["final_epochs"])
 
     @property
+    def adjustment(self) -> tuple[float, NDArray[np.float64]] | None:
+        """Strength and prior, (n_classes,), of the logit adjustment that the model is to hold."""
+        part = self.record.get("adjustment")
+        return (float(part["tau"]), np.array(part["prior"], dtype=float)) if part else None
+
+    @property
     def final_learning_rates(self) -> list[float]:
         """Learning rate of each epoch of the final training."""
         return [float(rate) for rate in self.record["training_used"]["final_learning_rates"]]
 
 
 def choose_record(folder: StudyFolder, *, trial: int | None = None) -> Record:
-    """The winner of a study, or one of its trials by number.
+    """What a confirmation has chosen, else the winner, or one of the trials by number.
 
     Raises:
         StudyError: If there is no such complete record, or no setting meets the recall floor
@@ -80,7 +102,7 @@ def choose_record(folder: StudyFolder, *, trial: int | None = None) -> Record:
             where=str(folder.path),
             do=f"complete trials: {', '.join(complete) or 'none'}",
         )
-    best = winner(records)
+    best = confirmed_choice(folder, records) or winner(records)
     if best is None:
         raise StudyError(
             f"study '{folder.name}' has no complete trial yet",
@@ -97,19 +119,24 @@ def choose_record(folder: StudyFolder, *, trial: int | None = None) -> Record:
     return best
 
 
-def median_fold(best_epochs: Sequence[int]) -> int:
-    """The fold whose best epoch is the lower median; the first of equals.
+def confirmed_choice(folder: StudyFolder, records: Sequence[Record]) -> Record | None:
+    """The setting that `tuner confirm` has chosen among these records, if it has seen them all."""
+    done = load_confirmation(folder)
+    if done is None or done["n_search_settings"] != sum(r.kind != "confirm" for r in records):
+        return None
+    return next((r for r in records if r.name == done["chosen"]), None)
 
-    Example:
-        >>> median_fold([31, 24, 29]), median_fold([7, 3, 3, 9]), median_fold([5, 5, 5])
-        (2, 1, 0)
+
+def build_export(
+    folder: StudyFolder, record: Record, *, tau: float | None = None
+) -> dict[str, Any]:
+    """Everything that trains a record's configuration again, as plain values.
+
+    Args:
+        folder: The study.
+        record: One of its trials or baselines.
+        tau: Strength of a logit adjustment that the trained model is to hold, or None.
     """
-    median = sorted(best_epochs)[(len(best_epochs) - 1) // 2]
-    return list(best_epochs).index(median)
-
-
-def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
-    """Everything that trains a record's configuration again, as plain values."""
     config, images = folder.config, folder.images
     n_classes = len(folder.class_names)
     final = images.labels[images.search_rows]
@@ -122,8 +149,10 @@ def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
     weights = class_weights(
         rows, record.params.class_weight_mode, beta=config.training.effective_number_beta
     )
-    fold = median_fold(record.best_epochs)
-    n_epochs = record.best_epochs[fold] + 1
+    adjustment = None
+    if tau is not None:
+        adjustment = {"tau": tau, "prior": effective_prior(rows, weights).tolist()}
+    plan = plan_of(record.best_epochs, record.learning_rates)
     return {
         "schema": _SCHEMA,
         "study": {
@@ -142,15 +171,8 @@ def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
             "confusion_matrix": record.matrix,
             "is_best_of": sum(r.kind != "confirm" for r in folder.records()),
         },
-        # Filled by a later confirmation on the sealed test.
-        "confirmation": {
-            "test_macro_recall": None,
-            "interval": None,
-            "gain_over_cross_entropy": None,
-            "gain_over_best_free_baseline": None,
-            "seeds": None,
-            "verdict": None,
-        },
+        "confirmation": confirmed_part(folder, record),
+        "adjustment": adjustment,
         "classes": folder.class_names,
         "class_weights": {
             "per_fold": record.class_weights,
@@ -159,9 +181,9 @@ def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
         "training_rows": {"per_fold": record.rows, "final": rows.tolist()},
         "training_used": {
             "best_epochs": record.best_epochs,
-            "final_fold": fold,
-            "final_epochs": n_epochs,
-            "final_learning_rates": record.learning_rates[fold][:n_epochs],
+            "final_fold": median_fold(record.best_epochs),
+            "final_epochs": plan.epochs,
+            "final_learning_rates": plan.learning_rates,
             "learning_rates": record.learning_rates,
             "seeds": record.seeds,
         },
@@ -190,6 +212,41 @@ def build_export(folder: StudyFolder, record: Record) -> dict[str, Any]:
     }
 
 
+def confirmed_part(folder: StudyFolder, record: Record) -> dict[str, Any]:
+    """What the sealed test said of a record; all None where it was not confirmed.
+
+    The interval is that of the gain, paired over images and seeds; see `tuner confirm`.
+    """
+    done = load_confirmation(folder)
+    models = {model["key"]: model for model in done["test"]["models"]} if done else {}
+    if done is None or record.name not in models:
+        return dict.fromkeys(_CONFIRMED)
+    is_chosen = record.name == done["chosen"]
+    gains = {row["against"]: row for row in done["test"]["comparisons"] if is_chosen}
+    values = {
+        "test_macro_recall": models[record.name]["macro_recall"],
+        "test_recall": dict(zip(folder.class_names, _recalls(models[record.name]), strict=True)),
+        "is_chosen": is_chosen,
+        "gain_over_cross_entropy": _gain(gains.get(PLAIN)),
+        "gain_over_published_recipe": _gain(gains.get(RECIPE)),
+        "gain_over_best_free_baseline": _gain(gains.get(done["best_free"])),
+        "best_free_baseline": done["best_free"],
+        "seeds": done["seeds"],
+        "opened": done["opening"],
+        "verdict": done["verdict"]["sentence"],
+    }
+    return {key: values[key] for key in _CONFIRMED}
+
+
+def _gain(row: Mapping[str, Any] | None) -> dict[str, float] | None:
+    return None if row is None else {key: row[key] for key in ("gain", "low", "high")}
+
+
+def _recalls(model: Mapping[str, Any]) -> list[str]:
+    """``12 of 16`` per class, of the model of the study seed."""
+    return [f"{row[k]} of {sum(row)}" for k, row in enumerate(model["matrix"])]
+
+
 def write_export(content: dict[str, Any], path: Path) -> None:
     """Write an export whole or not at all, and read it back before success is reported.
 
@@ -213,17 +270,13 @@ def write_export(content: dict[str, Any], path: Path) -> None:
     text = header + yaml.dump(
         content, Dumper=_FlowLists, sort_keys=False, allow_unicode=True, width=99
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
             if yaml.safe_load(temporary.read_text(encoding="utf-8")) != content:
                 what = "the export does not read back as it was written"
                 raise ExportError(what, where=str(path), do="please report this")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(
             f"the export cannot be written: {error.strerror or error}",
@@ -300,6 +353,10 @@ def _check_parts(export: Export) -> None:
     rates = export.final_learning_rates
     if not rates or len(rates) != export.final_epochs or min(rates) <= 0:
         raise ValueError("training_used.final_learning_rates is not one positive rate an epoch")
+    if adjustment := export.adjustment:
+        tau, prior = adjustment
+        if len(prior) != n_classes or not np.isfinite(tau) or not (prior > 0).all():
+            raise ValueError(f"adjustment is not a tau and {n_classes} shares above 0")
     _ = record["data"]["fingerprint"], record["data"]["split_fingerprint"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from tuner.config import StudyConfig
 from tuner.data.images import decode_rgb, read_bytes, read_image
 from tuner.errors import ExportError, TrainingError
-from tuner.evaluation.metrics import confusion_matrix, log_softmax
-from tuner.export import Export, median_fold
+from tuner.evaluation.metrics import confusion_matrix
+from tuner.export import Export
+from tuner.search.final import head_log_prob, train_finals
 from tuner.search.inputs import SearchInputs
-from tuner.search.objective import Evaluated, make_head, prepare, train_prepared
-from tuner.training.heads import StackedHeads
+from tuner.search.objective import Evaluated, prepare, train_prepared
+from tuner.search.plan import Plan, plan_of
 from tuner.training.steps import HeadWeights
 
 IntArray = NDArray[np.int64]
@@ -26,18 +27,6 @@ FloatArray = NDArray[np.float64]
 # Of a probability: batches of another size add in another order, cards round to TF32.
 _TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
 _RESIZE_TOLERANCE = 0.1  # as far as grey levels that are off by one here and there can carry
-_FINAL = -1  # key of the final training's random streams, beside the folds' 0, 1, …
-
-
-class Plan(NamedTuple):
-    """How long the final head is trained, and how fast in each epoch."""
-
-    learning_rates: list[float]
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs."""
-        return len(self.learning_rates)
 
 
 def train_folds_again(export: Export, inputs: SearchInputs) -> Evaluated:
@@ -62,44 +51,35 @@ def recorded_plan(export: Export) -> Plan:
 
 def fresh_plan(evaluated: Evaluated) -> Plan:
     """The plan of folds trained just now, for other images than the export's."""
-    fold = median_fold(evaluated.result.best_epochs)
-    n_epochs = evaluated.result.best_epochs[fold] + 1
-    return Plan(evaluated.result.learning_rates[fold][:n_epochs])
+    return plan_of(evaluated.result.best_epochs, evaluated.result.learning_rates)
 
 
 def train_final(export: Export, inputs: SearchInputs, plan: Plan) -> HeadWeights:
-    """One head on all non-test images, without validation, for as long as the folds needed.
-
-    An epoch has the steps that one pass over these images takes, so that an image is seen as
-    often as in a fold.
+    """The head of the exported configuration on all non-test images.
 
     Raises:
         TrainingError: If a loss is not finite.
     """
-    n_images = len(inputs.labels)
-    head, _ = make_head(
-        export.params, inputs, np.arange(n_images), config=export.config, key=_FINAL
-    )
-    steps = -(-n_images // export.config.training.batch_size)
-    stack = StackedHeads(
-        [head],
-        inputs.X,
-        ops.convert_to_tensor(inputs.y, "int32"),
-        n_classes=inputs.n_classes,
-        steps=steps,
-        training=export.config.training,
-    )
-    for epoch, rate in enumerate(plan.learning_rates):
-        losses = stack.train_epoch(np.array([rate]))
-        if not np.isfinite(losses).all():
-            raise TrainingError(f"training loss is not finite in epoch {epoch}")
-    return stack.weights(0)
+    return train_finals([(export.params, plan)], inputs, config=export.config)[0]
+
+
+def adjusted_head(head: HeadWeights, adjustment: tuple[float, FloatArray] | None) -> HeadWeights:
+    """The head with a logit adjustment in its output bias, where nothing has to be added later.
+
+    Args:
+        head: As it was trained.
+        adjustment: Strength and effective prior, (n_classes,), or None.
+    """
+    if adjustment is None:
+        return head
+    tau, prior = adjustment
+    bias = head.output_bias - tau * np.log(prior)
+    return head._replace(output_bias=bias.astype(np.float32))
 
 
 def head_probabilities(head: HeadWeights, features: NDArray[np.float32]) -> FloatArray:
     """Class probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
-    hidden = np.maximum(features @ head.hidden + head.hidden_bias, 0)
-    return np.exp(log_softmax(hidden @ head.output + head.output_bias))
+    return np.exp(head_log_prob(head, features))
 
 
 def check_model(

@@ -17,6 +17,7 @@ from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
 from tuner.cli.run import RunOptions, print_winner, resolve_tracking_uri
 from tuner.cli.terminal import make_console
 from tuner.home import Home
+from tuner.search.free import FreeBaseline, save_free
 
 words = st.text(min_size=1).filter(lambda text: "\0" not in text)
 
@@ -101,10 +102,25 @@ STRONG, WEAK = make_matrix([8, 4], [1, 0]), make_matrix([8, 4], [4, 2])
     ],
     ids=["trial", "floor", "baseline"],
 )
-def test_the_winner_comes_with_what_to_think_of_it(capsys, best, sentence):
+def test_the_winner_comes_with_what_to_think_of_it(tmp_path, capsys, best, sentence):
     """A number chosen among many, a broken floor and a winning baseline are each said."""
     other = make_baseline(WEAK, "cross_entropy")
-    print_winner([other, best], best, ["a", "b"], make_console(is_result=True))
+    folder = make_folder(tmp_path, ["a", "b"], records=[other, best])
+    print_winner(folder, best, make_console(is_result=True))
     out = capsys.readouterr().out
     assert sentence in out
     assert str(best.params) in out
+
+
+@pytest.mark.parametrize(("value", "is_said"), [(0.99, True), (0.5, False)])
+def test_a_free_baseline_that_does_as_well_is_named(tmp_path, capsys, value, is_said):
+    """Free baselines stand below the table; one that reaches the winner is pointed at."""
+    best, other = make_record(STRONG), make_baseline(WEAK, "cross_entropy")
+    folder = make_folder(tmp_path, ["a", "b"], records=[other, best])
+    scores = {"macro_recall": value}
+    free = FreeBaseline("logistic_regression", "logistic regression", None, value, scores, STRONG)
+    save_free(folder.path, [free])
+    print_winner(folder, best, make_console(is_result=True))
+    out = capsys.readouterr().out
+    assert f"logistic regression {value:.3f}" in out
+    assert ("Logistic regression needs no search and does as well" in out) is is_said

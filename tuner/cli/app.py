@@ -95,7 +95,13 @@ def init(
 
 @app.command()
 def check(
-    study: _Study, overrides: _Set = None, home: _Home = None, as_json: _Json = False
+    study: _Study,
+    features: Annotated[
+        bool, typer.Option("--features", help="Extract features and list near-duplicates.")
+    ] = False,
+    overrides: _Set = None,
+    home: _Home = None,
+    as_json: _Json = False,
 ) -> None:
     """List classes, counts, unreadable files, duplicates and label conflicts; train nothing.
 
@@ -103,7 +109,13 @@ def check(
     """
     from tuner.cli.look import check_study
 
-    check_study(study, overrides=overrides or [], home=home, as_json=as_json)
+    check_study(
+        study,
+        overrides=overrides or [],
+        home=home,
+        as_json=as_json,
+        extracts_features=features,
+    )
 
 
 @app.command()
@@ -170,6 +182,49 @@ def ui(
 
 
 @app.command()
+def confirm(
+    study: _Study,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=2, help="Fresh seeds and splits, 5 or more for a verdict."),
+    ] = 5,
+    top: Annotated[int, typer.Option("--top", min=1, help="Trials to train again.")] = 5,
+    again: Annotated[
+        bool, typer.Option("--again", help="Open a test that was opened before; recorded.")
+    ] = False,
+    home: _Home = None,
+    tracking_uri: _Tracking = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Train the best again on fresh splits, then open the sealed test and give a verdict.
+
+    Example:  tuner confirm steel
+    """
+    from tuner.cli.confirm import ConfirmOptions, confirm_study
+
+    confirm_study(ConfirmOptions(study, seeds, top, again, home, tracking_uri, quiet, as_json))
+
+
+@app.command()
+def report(
+    study: _Study,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(
+        "report.html"
+    ),
+    home: _Home = None,
+    tracking_uri: _Tracking = None,
+) -> None:
+    """Write one self-contained page about a study, and keep it in MLflow.
+
+    Example:  tuner report steel -o report.html
+    """
+    from tuner.cli.report import report_study
+
+    report_study(study, output=output, home=home, tracking_uri=tracking_uri)
+
+
+@app.command()
 def export(
     study: _Study,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(
@@ -177,7 +232,11 @@ def export(
     ),
     trial: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--trial", help="Another trial than the winner, by its number."),
+        typer.Option("--trial", help="Another trial than the chosen one, by its number."),
+    ] = None,
+    tau: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--tau", help="Logit adjustment in the model: a strength, or 'tuned'."),
     ] = None,
     home: _Home = None,
 ) -> None:
@@ -187,7 +246,7 @@ def export(
     """
     from tuner.cli.train import export_study
 
-    export_study(study, output=output, trial=trial, home=home)
+    export_study(study, output=output, trial=trial, tau=tau, home=home)
 
 
 @app.command()

@@ -5,27 +5,52 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
-from tuner.cli.run import find_backend, home_words, print_problems, print_winner, say_device
+from tuner.cli.run import (
+    find_backend,
+    find_weights,
+    home_words,
+    print_problems,
+    print_winner,
+    say_device,
+)
 from tuner.cli.studies import find_named, load_config
 from tuner.cli.tables import class_table, openings, status_table, title
 from tuner.cli.terminal import command, make_console, say, say_fact, say_step, warn
+from tuner.cli.twins import (
+    compare_images,
+    extract_images,
+    has_features,
+    leak_facts,
+    pair_facts,
+    print_twins,
+    save_sheet,
+    split_by_twins,
+)
 from tuner.config import StudyConfig, safe_study_name, study_template
 from tuner.data.index import ImageIndex, exact_duplicates, label_conflicts, read_index
 from tuner.data.sources import some
 from tuner.data.split import small_class_warnings
-from tuner.errors import DataError, UsageError
+from tuner.errors import DataError, SplitError, UsageError, WeightsError
 from tuner.home import Home
 from tuner.search.folder import StudyFolder, all_studies
 from tuner.search.records import Record, winner
-from tuner.search.session import read_images, split_images
+from tuner.search.session import (
+    NEAR_DUPLICATES,
+    is_grouped,
+    read_images,
+    split_images,
+    with_groups,
+)
 
 if TYPE_CHECKING:
+    from tuner.data.duplicates import Twins
     from tuner.data.split import Split
 
 _SETS_SHOWN = 20
@@ -39,7 +64,8 @@ def init_study(
     path = output or Path("studies") / f"{name}.yaml"
     _check_target(path)
     try:
-        index = read_index(data, home=Home.find(home).path, root=root, group_by=group_by)
+        column = None if group_by == NEAR_DUPLICATES else group_by
+        index = read_index(data, home=Home.find(home).path, root=root, group_by=column)
     except DataError as error:  # there is no study file yet whose keys could be mended
         do = error.do.replace("data.root", "--root").replace("data.group_by", "--group-by")
         raise DataError(error.what, where=error.where, do=do) from error
@@ -57,7 +83,8 @@ def init_study(
     print_problems(index.problems, console)
     for note in index.notes:
         warn(console, note)
-    say_step(console, "look", command("tuner", "check", path, *home_words(home)))
+    features = ["--features"] if group_by == NEAR_DUPLICATES else []
+    say_step(console, "look", command("tuner", "check", path, *features, *home_words(home)))
     say_step(console, "start", command("tuner", "run", path, *home_words(home)))
 
 
@@ -75,17 +102,53 @@ def _check_target(path: Path) -> None:
         )
 
 
-def check_study(study: str, *, overrides: Sequence[str], home: Path | None, as_json: bool) -> None:
+def check_study(
+    study: str,
+    *,
+    overrides: Sequence[str],
+    home: Path | None,
+    as_json: bool,
+    extracts_features: bool = False,
+) -> None:
     """Show what the images of a study are, and what stands in its way."""
     at = Home.find(home)
     config = load_config(study, overrides, at)
-    with make_console(is_result=False).status("reading images"):
+    progress = make_console(is_result=False)
+    with progress.status("reading images"):
         index = read_images(config, at)
+        index = with_groups(config, index, StudyFolder(at.studies / config.name))
+    twins = _find_twins(config, index, at, progress, extracts_features=extracts_features)
+    if not is_grouped(config, index):
+        if twins is None:
+            words = ["tuner", "check", study, "--features", *home_words(home)]
+            what = "near-duplicates cannot be grouped before their features are there"
+            do = f"extract them: {command(*words)}"
+            raise UsageError(what, where="data.group_by: near_duplicates", do=do)
+        index = replace(index, groups=twins.groups)
     split = split_images(config, index)
+    sheet = at.studies / config.name / "near_duplicates.png"
+    if twins is not None and len(twins.first):
+        with progress.status("drawing pairs"):
+            save_sheet(twins, index, split.fold, sheet)
     if as_json:
-        print(json.dumps(_facts(config, index, split), indent=1))
+        facts = _facts(config, index, split)
+        facts["near_duplicates"] = twins and _twin_facts(twins, config, index, split, sheet)
+        print(json.dumps(facts, indent=1))
         return
     console = make_console(is_result=True)
+    _print_images(config, index, split, console)
+    if twins is not None:
+        print_twins(twins, config, index, split.fold, console)
+        if len(twins.first):
+            say_fact(console, "sheet", str(sheet))
+    say_device(console, find_backend(), config)
+    if twins is None:
+        words = ["tuner", "check", study, "--features", *home_words(home)]
+        say_step(console, "twins", command(*words))
+
+
+def _print_images(config: StudyConfig, index: ImageIndex, split: Split, console: Console) -> None:
+    """Classes, groups, what was left out, and what is the same byte for byte."""
     say(console, f"{index.n_images:,} images in {index.n_classes} classes, {index.root}")
     console.print(class_table(index.class_names, index.labels, split.fold))
     ratio = index.counts.max() / index.counts.min()
@@ -97,7 +160,48 @@ def check_study(study: str, *, overrides: Sequence[str], home: Path | None, as_j
     for note in (*index.notes, *small_class_warnings(split, index.labels, index.class_names)):
         warn(console, note)
     _print_duplicates(index, console)
-    say_device(console, find_backend(), config)
+
+
+def _find_twins(
+    config: StudyConfig,
+    index: ImageIndex,
+    home: Home,
+    console: Console,
+    *,
+    extracts_features: bool,
+) -> Twins | None:
+    """Near-duplicates, when their features are there or are to be computed."""
+    if not extracts_features and not home.features.is_dir():
+        return None  # no bank: spare the backend
+    device = find_backend()
+    from tuner.features.source import open_features
+    from tuner.features.weights_source import resolve_weights
+
+    if extracts_features:
+        config, weights = find_weights(config, console)
+    else:
+        try:
+            weights = resolve_weights(config.backbone.weights, is_offline=True)
+        except WeightsError:
+            return None
+    source = open_features(config, home, weights=weights, device=device)
+    if extracts_features:
+        extract_images(source, index, console)
+    return compare_images(source, index, console) if has_features(source, index) else None
+
+
+def _twin_facts(
+    twins: Twins, config: StudyConfig, index: ImageIndex, split: Split, sheet: Path
+) -> dict[str, Any]:
+    grouped = split_by_twins(config, index, twins)
+    is_possible = not isinstance(grouped, SplitError)
+    return {
+        **leak_facts(twins, index, split.fold),
+        "grouped_split_is_possible": is_possible,
+        "grouped_split_problem": None if is_possible else str(grouped),
+        "contact_sheet": str(sheet) if len(twins.first) else None,
+        "listed": pair_facts(twins, index, split.fold),
+    }
 
 
 def _print_duplicates(index: ImageIndex, console: Console) -> None:
@@ -158,8 +262,23 @@ def show_status(study: str | None, *, home: Path | None, as_json: bool) -> None:
         best = winner(records)
         if best:
             console.print()
-            print_winner(records, best, folders[0].class_names, console)
+            print_winner(folders[0], best, console)
+            _print_importances(records, folders[0].config, console)
         say_fact(console, "test", openings(len(folders[0].seal)))
+
+
+def _print_importances(records: Sequence[Record], config: StudyConfig, console: Console) -> None:
+    """What moves the decision, what moves training, and whether to believe it."""
+    from tuner.search.importance import GROUPS, importances
+
+    found = importances(records, config)
+    if found is None:
+        return
+    for name, members in GROUPS.items():
+        parts = ", ".join(f"{member} {found.shares[member]:.0%}" for member in members)
+        say_fact(console, "matters", f"{name} {found.groups[name]:.0%} ({parts})")
+    if found.warning:
+        warn(console, found.warning)
 
 
 def _status(folder: StudyFolder) -> dict[str, Any]:

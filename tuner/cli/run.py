@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tuner.features.device import Device
     from tuner.features.source import FeatureSource
     from tuner.features.weights_source import ResolvedWeights
+    from tuner.search.folder import StudyFolder
     from tuner.search.recorder import Recorder
     from tuner.search.records import Record
     from tuner.search.session import Opened
@@ -92,14 +93,15 @@ def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions)
     make_sampler(config.search.sampler, seed=config.seed, place=0, space={})
     storage = open_storage(home, options.storage)
     config, weights = find_weights(config, console, is_demo=options.is_demo)
-    opened = open_images(config, home, console)
-    config = opened.config
 
     from tuner.cli.trial_lines import TrialLines
     from tuner.features.source import open_features
     from tuner.search.inputs import load_inputs
 
     source = open_features(config, home, weights=weights, device=device)
+    opened = open_images(config, home, console, source=source)
+    config = opened.config
+    _say_leaks(source, opened, console, options)
     fill_features(source, opened, console)
     class_names = opened.index.class_names
     inputs = load_inputs(config, opened.folder.images, source.bank, class_names=class_names)
@@ -190,14 +192,22 @@ def find_weights(
     return config, weights
 
 
-def open_images(config: StudyConfig, home: Home, console: Console) -> Opened:
+def open_images(
+    config: StudyConfig, home: Home, console: Console, *, source: FeatureSource
+) -> Opened:
     """Read the images, split them or check that nothing changed, and show the class table."""
+    from tuner.cli.twins import group_near_duplicates
     from tuner.data.split import Split, small_class_warnings
-    from tuner.search.session import open_study, read_images
+    from tuner.search.folder import StudyFolder
+    from tuner.search.session import is_grouped, open_study, read_images, with_groups
 
     with console.status("reading images"):
         index = read_images(config, home)
-        opened = open_study(config, index, home)
+        index = with_groups(config, index, StudyFolder(home.studies / config.name))
+    if not is_grouped(config, index):
+        index = group_near_duplicates(source, index, console)
+    opened = open_study(config, index, home)
+    index = opened.index
     images = opened.folder.images
     folds = f"{config.split.folds} folds, sealed test"
     say_fact(console, "images", f"{index.n_images:,} in {index.n_classes} classes, {folds}")
@@ -207,6 +217,21 @@ def open_images(config: StudyConfig, home: Home, console: Console) -> Opened:
     for note in (*index.notes, *small_class_warnings(split, images.labels, index.class_names)):
         warn(console, note)
     return opened
+
+
+def _say_leaks(
+    source: FeatureSource, opened: Opened, console: Console, options: RunOptions
+) -> None:
+    """Warn of images whose near-twins the split parts, and name the command that shows them."""
+    from tuner.cli.twins import leak_sentence, study_leaks
+
+    if source.weights.kind == "random":
+        return  # features that know nothing of images find no twins among them
+    sentence = leak_sentence(study_leaks(source, opened.folder, opened.index, console))
+    if sentence:
+        warn(console, sentence)
+        words = ["tuner", "check", opened.config.name, *home_words(options.home)]
+        say_step(console, "look", command(*words))
 
 
 def _say_earlier(opened: Opened, console: Console) -> float | None:
@@ -301,13 +326,14 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
         say(console, "no trial has finished; see the reasons above")
         return
     console.print()
-    print_winner(records, best, folder.class_names, console)
+    print_winner(folder, best, console)
     words = home_words(options.home)
     uri = resolve_tracking_uri(home, options.tracking_uri)
     server = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
     steps = {
         "compare": command("tuner", "ui", config.name, *words, *server),
         "or plain": command("mlflow", "ui", "--backend-store-uri", without_password(uri)),
+        "confirm": command("tuner", "confirm", config.name, *words),
         "export": command("tuner", "export", config.name, "-o", "best.yaml", *words),
         "train": command("tuner", "train", "best.yaml", *words),
         "go on": options.command(trials=2 * config.search.trials),
@@ -318,14 +344,29 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
         say_step(console, name, line)
 
 
-def print_winner(
-    records: Sequence[Record], best: Record, class_names: Sequence[str], console: Console
-) -> None:
+def print_winner(folder: StudyFolder, best: Record, console: Console) -> None:
     """The winner beside the baselines, its setting, and what to think of it."""
-    console.print(result_table(records, best, class_names, width=console.width))
+    from tuner.search.confirmation import load_confirmation
+    from tuner.search.free import load_free
+
+    records, free = folder.records(), load_free(folder.path)
+    console.print(result_table(records, best, folder.class_names, width=console.width))
     console.print()
     say_fact(console, "setting", str(best.params))
-    say(console, _caution(best, sum(r.kind != "confirm" for r in records)))
+    if free:
+        values = ", ".join(f"{f.title} {f.scores['macro_recall']:.3f}" for f in free)
+        say_fact(console, "free", values)
+    n_settings = sum(r.kind != "confirm" for r in records)
+    say(console, _caution(best, n_settings))
+    if done := load_confirmation(folder):
+        more = n_settings - done["n_search_settings"]
+        since = f" ({more} settings have been added since)" if more else ""
+        say(console, f"Confirmed{since}: {done['verdict']['sentence']}", style="bold")
+    rival = max(free, key=lambda f: f.value, default=None)
+    if rival and best.value is not None and rival.value >= best.value:
+        metric = folder.config.objective.metric
+        sentence = f"{rival.title} needs no search and does as well: {metric} {rival.value:.3f}."
+        warn(console, sentence[0].upper() + sentence[1:])
 
 
 def _caution(best: Record, n_settings: int) -> str:

@@ -13,7 +13,6 @@ from rich.text import Text
 from tuner.cli.terminal import short, short_names
 from tuner.evaluation import metrics as numbers
 from tuner.evaluation.intervals import macro_recall_standard_error
-from tuner.search.baselines import TITLES
 from tuner.search.records import Record
 
 IntArray = NDArray[np.int64]
@@ -25,10 +24,7 @@ _WIDE = 100
 
 def title(record: Record) -> str:
     """How people call a record: a baseline's title or a trial's number."""
-    if record.kind == "baseline":
-        name = record.name.removeprefix("baseline-")
-        return TITLES.get(name, name)
-    return f"#{record.number}"
+    return record.title
 
 
 def rarest(counts: IntArray) -> list[int]:
@@ -38,7 +34,7 @@ def rarest(counts: IntArray) -> list[int]:
 
 def class_table(class_names: Sequence[str], labels: IntArray, fold: IntArray) -> Table:
     """Images per class: in all, for the search, sealed for the test."""
-    table = _plain_table()
+    table = plain_table()
     for column in ("class", "images", "search", "test", ""):
         table.add_column(column, justify="left" if column in ("class", "") else "right")
     names = short_names(class_names, 28)
@@ -70,7 +66,7 @@ def result_table(
     others = [r for r in records if r.kind == "baseline" and r.name != best.name]
     support = np.array(best.matrix).sum(axis=1)
     chosen = rarest(support)[:_RESULT_ROWS]
-    table = _plain_table()
+    table = plain_table()
     table.add_column("")
     table.add_column(Text(f"winner\n{title(best)}", style="bold"), justify="right", style="bold")
     for record in others:
@@ -100,7 +96,7 @@ def _result_cells(record: Record, names: Sequence[str], chosen: Sequence[int]) -
 
 def status_table(studies: Sequence[Mapping[str, Any]]) -> Table:
     """One line per study, from the facts that ``tuner status --json`` prints."""
-    table = _plain_table()
+    table = plain_table()
     for column in ("study", "trials", "state", "best"):
         table.add_column(column)
     table.add_column("objective", justify="right")
@@ -120,7 +116,7 @@ def status_table(studies: Sequence[Mapping[str, Any]]) -> Table:
 
 def sealed_table(matrix: IntArray, class_names: Sequence[str]) -> Table:
     """Recall of each class on the sealed test, as k of n, the rarest first."""
-    table = _plain_table()
+    table = plain_table()
     table.add_column("class")
     table.add_column("recall", justify="right")
     table.add_column("found", justify="right")
@@ -139,5 +135,6 @@ def openings(n_times: int) -> str:
     return f"opened {n_times} time{'s' if n_times > 1 else ''}" if n_times else "still sealed"
 
 
-def _plain_table() -> Table:
+def plain_table() -> Table:
+    """A table without lines, as all of them are."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)

@@ -32,26 +32,64 @@ from tuner.export import (
     write_export,
 )
 from tuner.home import Home
+from tuner.search.adjusted import tau_of
 from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.session import Opened, read_images, split_images
+from tuner.search.records import Record
+from tuner.search.session import (
+    NEAR_DUPLICATES,
+    Opened,
+    is_grouped,
+    read_images,
+    split_images,
+    with_groups,
+)
+
+_LARGEST_TAU = 10
 
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
     from tuner.search.inputs import SearchInputs
 
 
-def export_study(study: str, *, output: Path, trial: int | None, home: Path | None) -> None:
-    """Write the winner's configuration, or that of a trial."""
+def export_study(
+    study: str, *, output: Path, trial: int | None, tau: str | None, home: Path | None
+) -> None:
+    """Write the chosen configuration, or that of a trial."""
     folder = find_named(study, Home.find(home))
     record = choose_record(folder, trial=trial)
-    write_export(build_export(folder, record), output)
+    strength = _tau(tau, folder, record)
+    content = build_export(folder, record, tau=strength)
+    write_export(content, output)
     console = make_console(is_result=True)
     value = f"{folder.config.objective.metric} {record.value:.3f} on the validation folds"
     say(console, f"{title(record)}  {record.params}  {value}")
     if trial is None and record.kind == "baseline":
-        say(console, "the winner is a baseline: no trial did better on the validation folds")
+        where = "fresh splits" if content["confirmation"]["is_chosen"] else "the validation folds"
+        say(console, f"this is a baseline: no trial did better on {where}")
+    if strength is not None:
+        say(console, f"logit adjustment with tau {strength:g}: the model will hold it")
+    if verdict := content["confirmation"]["verdict"]:
+        say(console, verdict)
+    else:
+        say_step(console, "confirm", command("tuner", "confirm", folder.name, *home_words(home)))
     say(console, f"written to {output}")
     say_step(console, "train", command("tuner", "train", output, *home_words(home)))
+
+
+def _tau(text: str | None, folder: StudyFolder, record: Record) -> float | None:
+    """The strength of the logit adjustment that ``--tau`` asks for."""
+    if text is None:
+        return None
+    if text == "tuned":
+        return tau_of(folder, record)
+    try:
+        tau = float(text)
+    except ValueError:
+        tau = float("nan")
+    if not 0 <= tau <= _LARGEST_TAU:
+        do = f"write a number from 0 to {_LARGEST_TAU}, 1 for instance, or 'tuned'"
+        raise UsageError(f"--tau '{text}' is not a strength of logit adjustment", do=do)
+    return tau
 
 
 def train_export(
@@ -65,12 +103,12 @@ def train_export(
     console = make_console(is_result=False)
     device = start_device(console, export.config)
     _, weights = find_weights(export.config, console)
-    opened, is_same = _open_data(export, at, console)
 
     from tuner.features.source import open_features
     from tuner.search.inputs import load_inputs
 
     source = open_features(export.config, at, weights=weights, device=device)
+    opened, is_same = _open_data(export, at, console, source=source)
     fill_features(source, opened, console)
     inputs = load_inputs(
         export.config,
@@ -93,7 +131,7 @@ def _with_images(export: Export, data: str | None) -> Export:
     if data is None:
         return export
     changes: dict[str, str | None] = {"source": data, "root": None}
-    if not data.lower().endswith(".csv"):
+    if not data.lower().endswith(".csv") and export.config.data.group_by != NEAR_DUPLICATES:
         changes["group_by"] = None  # a column of the manifest that the study had
     images = export.config.data.model_copy(update=changes)
     config = export.config.model_copy(update={"data": images})
@@ -127,7 +165,13 @@ def _train(
     opens_test: bool,
 ) -> None:
     """The folds as a check, the final head, the model, and the test only when asked."""
-    from tuner.retrain import fresh_plan, recorded_plan, train_final, train_folds_again
+    from tuner.retrain import (
+        adjusted_head,
+        fresh_plan,
+        recorded_plan,
+        train_final,
+        train_folds_again,
+    )
 
     console, results = make_console(is_result=False), make_console(is_result=True)
     with console.status("training the folds again"):
@@ -135,7 +179,7 @@ def _train(
     _say_reproduction(export, np.array(folds.matrix), results, is_same=is_same)
     plan = recorded_plan(export) if is_same else fresh_plan(folds)
     with console.status(f"training on all {len(inputs.labels):,} non-test images"):
-        head = train_final(export, inputs, plan)
+        head = adjusted_head(train_final(export, inputs, plan), export.adjustment)
     views = " and views of them" if export.params.augmentation_multiplier else ""
     images = f"{len(inputs.labels):,} images{views}, {inputs.n_classes} classes"
     say(results, f"final head: {plan.epochs} epochs on {images}")
@@ -165,8 +209,11 @@ def _say_reproduction(export: Export, matrix: Any, results: Console, *, is_same:
             warn(results, "the difference is above three standard errors")
 
 
-def _open_data(export: Export, home: Home, console: Console) -> tuple[Opened, bool]:
+def _open_data(
+    export: Export, home: Home, console: Console, *, source: FeatureSource
+) -> tuple[Opened, bool]:
     """The images and folds to train on, and whether they are those of the export."""
+    from tuner.cli.twins import group_near_duplicates
     from tuner.data.split import split_fingerprint
 
     try:
@@ -177,11 +224,14 @@ def _open_data(export: Export, home: Home, console: Console) -> tuple[Opened, bo
         raise type(error)(error.what, where=error.where, do=do) from error
     check_classes(export, index)
     print_problems(index.problems, console)
+    folder = StudyFolder(home.studies / export.config.name)
+    index = with_groups(export.config, index, folder)
+    if not is_grouped(export.config, index):
+        index = group_near_duplicates(source, index, console)
     split = split_images(export.config, index)
     fingerprint = split_fingerprint(split, index.sha256)
     is_same = same_data(export, index, fingerprint)
     # The seal lives with the study; other images, and other machines, need a place for it.
-    folder = StudyFolder(home.studies / export.config.name)
     if not is_same or (folder.exists and not _holds(folder, index.fingerprint, fingerprint)):
         place = f"{export.config.name}@{index.fingerprint[:8]}{fingerprint[:8]}"
         folder = StudyFolder(home.studies / place)

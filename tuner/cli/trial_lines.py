@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tuner.cli.tables import rarest, title
+from tuner.cli.tables import rarest
 from tuner.cli.terminal import pad_left, pad_right, printable, short, short_names, warn
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.search.records import Record
@@ -68,6 +68,7 @@ class TrialLines:
         counts: Non-test images per class, int64 (n_classes,).
         n_trials: Trials in all.
         best: Objective of the best feasible setting of earlier starts, if any.
+        unit: What is counted.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class TrialLines:
         *,
         n_trials: int,
         best: float | None = None,
+        unit: str = "trials",
     ) -> None:
         self._console, self._layout = console, fit(console.width)
         self._rarest = rarest(counts)[: self._layout.n_classes]
@@ -88,7 +90,7 @@ class TrialLines:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("trials"),
+            TextColumn(unit),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -120,12 +122,20 @@ class TrialLines:
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         """Print the line of a finished trial or baseline."""
         if self._task is not None:
-            self._progress.update(self._task, completed=n_finished)
+            self._progress.update(self._task, completed=n_finished, total=n_trials)
         value = -np.inf if record.value is None else record.value
-        is_best = record.state == "complete" and record.is_feasible and value > self._best
+        is_ranked = record.state == "complete" and record.kind != "confirm"
+        is_best = is_ranked and record.is_feasible and value > self._best
         if is_best:
             self._best = value
         self._print(self._line(record, is_best=is_best))
+
+    def step(self, text: str) -> None:
+        """Show what goes on."""
+        if self._task is not None:
+            self._progress.update(self._task, description=printable(text))
+        if not self._console.is_terminal:
+            self._print(Text(printable(text), style="dim"))
 
     def message(self, text: str) -> None:
         """Print something that the user should know."""
@@ -136,8 +146,7 @@ class TrialLines:
         self._console.print(line, soft_wrap=True)
 
     def _line(self, record: Record, *, is_best: bool) -> Text:
-        label = "base" if record.kind == "baseline" else title(record)
-        shown = title(record) if record.kind == "baseline" else str(record.params)
+        label, shown = _label(record)
         if not record.matrix:
             reason = printable(f"failed: {record.reason}")
             head = f"{pad_left(label, _LABEL - 1)} {pad_right(shown, _SETTING)}"
@@ -172,3 +181,13 @@ class TrialLines:
         if self._layout.has_times:
             parts += [pad_left(times[0], _EPOCHS), pad_left(times[1], _TIME)]
         return "".join(parts)
+
+
+def _label(record: Record) -> tuple[str, str]:
+    """Number or kind, and setting; of a confirm run the seed and what it trains again."""
+    if record.kind == "confirm":
+        setting = f" {record.params}" if record.title.startswith("#") else ""
+        return f"s{record.seeds['study_seed']}", record.title + setting
+    if record.kind == "baseline":
+        return "base", record.title
+    return record.title, str(record.params)

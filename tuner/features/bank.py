@@ -8,13 +8,9 @@ is named after its rows, so that damage to the list shows as well.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.atomic import sweep, write_whole
 from tuner.errors import BankError
 
 FloatArray = NDArray[np.float32]
 
 _FORMAT = 1
-_LEFTOVER_AGE_S = 24 * 3600.0  # no living process takes that long to write a few megabytes
 
 
 class _Place(NamedTuple):
@@ -66,8 +62,8 @@ class FeatureBank:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "bank.json").exists():
                 text = json.dumps(self.identity, indent=1)
-                _write_atomically(self.folder / "bank.json", text.encode())
-            _sweep(self.folder)
+                write_whole(self.folder / "bank.json", text.encode())
+            sweep(self.folder)
         except OSError as error:
             raise BankError(
                 f"the feature bank cannot be made: {error.strerror or error}",
@@ -132,8 +128,8 @@ class FeatureBank:
         about = {"rows": list(keys), "sha256": hashlib.sha256(content).hexdigest()}
         data = self.folder / f"{chunk}.npy"
         try:
-            _write_atomically(data, content)
-            _write_atomically(data.with_suffix(".json"), json.dumps(about).encode())
+            write_whole(data, content)
+            write_whole(data.with_suffix(".json"), json.dumps(about).encode())
         except OSError as error:
             if not data.with_suffix(".json").exists():
                 data.unlink(missing_ok=True)
@@ -224,24 +220,3 @@ def _unreadable(path: Path, error: Exception) -> BankError:
         do="mend its permissions or the disk and start the same command again; a chunk that"
         " is deleted is computed again",
     )
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write under a temporary name of this process alone, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove temporary files that killed processes have left."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # another process has just renamed it
-            if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
-                path.unlink()

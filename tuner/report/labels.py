@@ -36,17 +36,21 @@ _FALLBACKS = (
 _MISSING = "▯"
 
 
-def short_labels(class_names: Sequence[str], *, longest: int) -> list[str]:
-    """Distinct labels of at most about `longest` characters that can be drawn.
+_JOINERS = "\u200c\u200d"  # within Persian words and emoji
 
-    The middle of a long name is left out, because names often differ at an end. Characters that
-    no font has become ``▯``. Labels that lost too much get the class's place in front.
+
+def short_labels(class_names: Sequence[str], *, longest: int, is_drawn: bool = True) -> list[str]:
+    """Distinct labels of at most about `longest` characters.
+
+    The middle of a long name is left out, because names often differ at an end. Labels that
+    lost too much get the class's place in front.
 
     Args:
         class_names: In class order.
         longest: Characters kept, 3 or more.
+        is_drawn: Whether matplotlib draws them: characters that no font has become ``▯``.
     """
-    names = [drawable(name) for name in class_names]
+    names = [drawable(name) if is_drawn else printable(name) for name in class_names]
     labels = [elided(name, longest=longest) for name in names]
     if len(set(labels)) < len(set(names)):
         labels = [elided(name, longest=longest) for name in _without_common_ends(names)]
@@ -83,6 +87,16 @@ def elided(text: str, *, longest: int) -> str:
     return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
 
 
+def printable(text: str) -> str:
+    """Text on one line, with ``�`` for what would be obeyed instead of shown."""
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str, *, mark: str = "�") -> str:
+    """Text as it is, with a mark for what would be obeyed instead of shown."""
+    return "".join(c if c.isprintable() or c in _JOINERS else mark for c in text)
+
+
 def width_em(text: str) -> float:
     """Width of a text on one line in font sizes; a character of another font counts as 1."""
     known = _glyphs(font_manager.findfont("DejaVu Sans"))
@@ -91,7 +105,7 @@ def width_em(text: str) -> float:
 
 def drawable(text: str) -> str:
     """Text on one line in which every character has a glyph."""
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()), mark=_MISSING)
     known = _glyphs(font_manager.findfont("DejaVu Sans"))
     if all(ord(c) in known for c in line):
         return line

@@ -7,7 +7,7 @@ a trial's record takes to write.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,21 @@ _LINE = 1.12  # distance of two lines, in sizes
 _HALF_DIGIT = 0.365  # half the height of a digit: centres a line on its place
 
 
+class Stamps(PathCollection):
+    """Stamped texts, which remember what they say.
+
+    Attributes:
+        make_texts: Adds the same texts as `Text` artists, for output that keeps text as text.
+    """
+
+    make_texts: Callable[[], None]
+
+    def turn_into_texts(self) -> None:
+        """Replace the outlines by `Text` artists in the same places."""
+        self.make_texts()
+        self.remove()
+
+
 def stamp(
     ax: Axes,
     texts: Sequence[str],
@@ -33,7 +48,7 @@ def stamp(
     colours: Sequence[str],
     is_centred: bool = True,
     offset_transform: Any = None,
-) -> PathCollection:
+) -> Stamps:
     """Draw short texts of digits and plain letters, in one artist.
 
     Args:
@@ -49,16 +64,34 @@ def stamp(
         The artist, already in the axes.
     """
     points = Affine2D().scale(size_pt / 72) + ax.figure.dpi_scale_trans
-    stamps = PathCollection(
+    where, transform = np.asarray(at, dtype=np.float64).reshape(-1, 2), offset_transform
+    stamps = Stamps(
         [_block(text, is_centred) for text in texts],
-        offsets=np.asarray(at, dtype=np.float64).reshape(-1, 2),
-        offset_transform=offset_transform or ax.transData,
+        offsets=where,
+        offset_transform=transform or ax.transData,
         transform=points,
         facecolors=list(colours),
         linewidths=0,
         clip_on=False,
     )
     ax.add_artist(stamps)
+
+    def make_texts() -> None:
+        for (x, y), text, colour in zip(where, texts, colours, strict=True):
+            ax.text(
+                x,
+                y,
+                text,
+                color=colour,
+                fontsize=size_pt,
+                linespacing=_LINE,
+                ha="center" if is_centred else "left",
+                va="center_baseline" if "\n" not in text else "center",
+                transform=transform or ax.transData,
+                parse_math=False,
+            )
+
+    stamps.make_texts = make_texts
     return stamps
 
 

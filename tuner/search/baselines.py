@@ -19,6 +19,11 @@ def baselines(*, n_classes: int) -> dict[str, Params]:
     }
 
 
+# Names of their records.
+PLAIN = "baseline-cross_entropy"
+BALANCED = "baseline-balanced"
+RECIPE = "baseline-published_recipe"
+
 TITLES = {
     "cross_entropy": "cross-entropy",
     "balanced": "cross-entropy, balanced weights",

@@ -14,11 +14,11 @@ from tuner.search.ask import queue_again
 from tuner.search.objective import (
     Evaluated,
     Prepared,
-    constraints_of,
     objective_value,
     prepare,
     train_prepared,
 )
+from tuner.search.outcome import make_record
 from tuner.search.records import Record, save_record
 from tuner.search.state import Search, Slot, n_finished
 from tuner.search.tell import tell
@@ -80,7 +80,15 @@ def finish(
     records = []
     for i, slot in enumerate(slots):
         outcome, known = evaluated[i], prepared[i] if i < len(prepared) else None
-        record = _record(search, slot, outcome, known, started_s=started_s, reason=reason)
+        record = make_record(
+            slot,
+            outcome,
+            known,
+            config=search.config,
+            environment=search.environment,
+            started_s=started_s,
+            reason=reason,
+        )
         log_prob = (
             outcome.result.log_prob.astype("float32") if outcome and outcome.matrix else None
         )
@@ -102,40 +110,3 @@ def _give_back(search: Search, slots: Sequence[Slot]) -> None:
     for slot in slots:
         if slot.trial is not None:
             queue_again(search, trials[slot.trial.number], attempt=slot.attempt)
-
-
-def _record(
-    search: Search,
-    slot: Slot,
-    outcome: Evaluated | None,
-    prepared: Prepared | None,
-    *,
-    started_s: float,
-    reason: str | None,
-) -> Record:
-    result = outcome.result if outcome else None
-    return Record(
-        kind=slot.kind,
-        name=slot.name,
-        number=slot.trial.number if slot.trial else None,
-        params=slot.params,
-        state=result.state if result else "failed",
-        reason=result.reason if result else reason,
-        value=outcome.value if outcome else None,
-        matrix=outcome.matrix if outcome else [],
-        scores=outcome.scores if outcome else {},
-        curves=outcome.curves if outcome else {},
-        best_epochs=result.best_epochs if result else [],
-        learning_rates=result.learning_rates if result else [],
-        rows=prepared.rows if prepared else [],
-        class_weights=prepared.class_weights if prepared else [],
-        constraints=constraints_of(outcome.scores if outcome else {}, config=search.config),
-        seeds={
-            "study_seed": search.config.seed,
-            "view_seed": search.config.augmentation.view_seed,
-        },
-        environment=dict(search.environment),
-        started_s=started_s,
-        ended_s=time.time(),
-        attempt=slot.attempt,
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import getpass
 import json
 import os
 import time
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tuner.atomic import sweep, write_whole
 from tuner.config import StudyConfig, dump_study, incomparable_changes, parse_study
 from tuner.data.index import ImageIndex
 from tuner.data.split import Split, split_fingerprint
@@ -53,6 +55,11 @@ class ImageTable(NamedTuple):
     def search_rows(self) -> IntArray:
         """Images that are not in the sealed test."""
         return np.flatnonzero(self.fold != TEST)
+
+    @property
+    def test_rows(self) -> IntArray:
+        """Images of the sealed test."""
+        return np.flatnonzero(self.fold == TEST)
 
 
 class StudyFolder:
@@ -127,17 +134,21 @@ class StudyFolder:
         openings: list[dict[str, Any]] = json.loads((self.path / "seal.json").read_text("utf-8"))
         return openings
 
-    def open_seal(self, *, command: str) -> int:
-        """Record that the test is opened now; returns how often it has been opened."""
-        openings = [
-            *self.seal,
-            {
-                "opened_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()),
-                "command": command,
-            },
-        ]
-        _write(self.path / "seal.json", json.dumps(openings, indent=1))
+    def open_seal(self, *, command: str, plan: str | None = None) -> int:
+        """Record that the test is opened now; returns how often it has been opened.
+
+        Args:
+            command: What the user wrote.
+            plan: Hash of what a confirmation had decided before it looked, so that one that is
+                interrupted can go on.
+        """
+        opening = {
+            "opened_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "user": _user(),
+            "command": command,
+        }
+        openings = [*self.seal, opening | ({} if plan is None else {"plan": plan})]
+        write_whole(self.path / "seal.json", json.dumps(openings, indent=1))
         return len(openings)
 
     @contextmanager
@@ -161,6 +172,8 @@ class StudyFolder:
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()
+            for folder in (self.path, self.records_path):
+                sweep(folder)
             yield
 
 
@@ -185,9 +198,9 @@ def create_study_folder(
         columns["group"] = index.groups
     # All text quoted: pandas leaves a carriage return bare, and reads it as the end of a line.
     table = pd.DataFrame(columns).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
-    _write(folder.path / "images.csv", table)
-    _write(folder.path / "study.yaml", dump_study(config))
-    _write(folder.path / "seal.json", "[]")
+    write_whole(folder.path / "images.csv", table)
+    write_whole(folder.path / "study.yaml", dump_study(config))
+    write_whole(folder.path / "seal.json", "[]")
     facts = {
         "class_names": list(index.class_names),
         "data_fingerprint": index.fingerprint,
@@ -196,7 +209,7 @@ def create_study_folder(
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **about,
     }
-    _write(folder.path / "about.json", json.dumps(facts, indent=1))
+    write_whole(folder.path / "about.json", json.dumps(facts, indent=1))
 
 
 def check_unchanged(folder: StudyFolder, config: StudyConfig, index: ImageIndex) -> None:
@@ -237,7 +250,7 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, index: ImageIndex)
 def keep_settings(folder: StudyFolder, config: StudyConfig) -> None:
     """Store settings that may change between starts, such as the number of trials."""
     if folder.config != config:
-        _write(folder.path / "study.yaml", dump_study(config))
+        write_whole(folder.path / "study.yaml", dump_study(config))
         folder.config = config
 
 
@@ -266,10 +279,8 @@ def all_studies(home: Home) -> list[StudyFolder]:
     return [folder for folder in folders if folder.exists]
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _user() -> str:
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container may run as a user without a name
+        return str(os.getuid())

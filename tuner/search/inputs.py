@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,24 @@ class SearchInputs:
 
 
 def views_wanted(
-    config: StudyConfig, labels: IntArray, fold: IntArray, *, n_classes: int
+    config: StudyConfig,
+    labels: IntArray,
+    fold: IntArray,
+    *,
+    n_classes: int,
+    other_folds: Sequence[IntArray] = (),
 ) -> IntArray:
     """Views of each non-test image that some trial, baseline or final training can ask for.
 
-    Whole views of a class, although a fold may cut the last one off: fresh splits then need no
-    new extraction.
+    Whole views of a class, although a fold may cut the last one off: fresh splits then need
+    hardly any new extraction.
+
+    Args:
+        config: The study.
+        labels: Class of each non-test image, int64 (n_images,).
+        fold: Validation fold of each, int64 (n_images,).
+        n_classes: Number of classes.
+        other_folds: Other divisions of the same images to be trained on, each like `fold`.
 
     Returns:
         Number of views beside the image itself, int64 (n_images,).
@@ -85,11 +98,11 @@ def views_wanted(
         *(p.augmentation_multiplier for p in baselines(n_classes=n_classes).values()),
     )
     capped = config.augmentation.cap == "largest"
-    parts = [labels[fold != k] for k in range(int(fold.max()) + 1)] + [labels]
+    parts = [labels[f != k] for f in (fold, *other_folds) for k in range(int(f.max()) + 1)]
     most = np.max(
         [
             views_needed(part, n_classes=n_classes, multiplier=multiplier, capped=capped)
-            for part in parts
+            for part in [*parts, labels]
         ],
         axis=0,
     )
@@ -97,11 +110,22 @@ def views_wanted(
 
 
 def rows_to_extract(
-    config: StudyConfig, images: ImageTable, root: Path, *, n_classes: int
+    config: StudyConfig,
+    images: ImageTable,
+    root: Path,
+    *,
+    n_classes: int,
+    other_folds: Sequence[IntArray] = (),
 ) -> list[ViewOf]:
     """Every (file, view) that the search needs, images first, then view 1, and so on."""
     chosen = images.search_rows
-    views = views_wanted(config, images.labels[chosen], images.fold[chosen], n_classes=n_classes)
+    views = views_wanted(
+        config,
+        images.labels[chosen],
+        images.fold[chosen],
+        n_classes=n_classes,
+        other_folds=other_folds,
+    )
     return [
         ViewOf(root / images.paths[i], images.sha256[i], k)
         for k in range(int(views.max()) + 1)
@@ -110,13 +134,21 @@ def rows_to_extract(
 
 
 def load_inputs(
-    config: StudyConfig, images: ImageTable, bank: FeatureBank, *, class_names: tuple[str, ...]
+    config: StudyConfig,
+    images: ImageTable,
+    bank: FeatureBank,
+    *,
+    class_names: tuple[str, ...],
+    other_folds: Sequence[IntArray] = (),
 ) -> SearchInputs:
-    """Read the non-test features from the bank and lay them out for the search."""
+    """Read the non-test features from the bank and lay them out for the search.
+
+    `redivided` puts one of `other_folds` in the place of the study's own.
+    """
     chosen = images.search_rows
     labels, fold = images.labels[chosen], images.fold[chosen]
     sha256 = [images.sha256[i] for i in chosen]
-    views = views_wanted(config, labels, fold, n_classes=len(class_names))
+    views = views_wanted(config, labels, fold, n_classes=len(class_names), other_folds=other_folds)
     pairs = [(i, k) for k in range(int(views.max()) + 1) for i in np.flatnonzero(views >= k)]
     row_of = np.full((len(chosen), int(views.max()) + 1), -1, dtype=np.int64)
     for row, (i, k) in enumerate(pairs):
@@ -124,7 +156,6 @@ def load_inputs(
     features = bank.read(
         [view_key(sha256[i], k, augmentation=config.augmentation) for i, k in pairs]
     )
-    largest = max(int((fold != k).sum()) for k in range(int(fold.max()) + 1))
     return SearchInputs(
         X=ops.convert_to_tensor(features),
         y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
@@ -133,9 +164,26 @@ def load_inputs(
         fold=fold,
         rank=view_order(sha256, view_seed=config.augmentation.view_seed),
         class_names=class_names,
-        steps=-(-largest // config.training.batch_size),
+        steps=_steps(fold, batch_size=config.training.batch_size),
         rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
     )
+
+
+def redivided(inputs: SearchInputs, fold: IntArray, *, batch_size: int) -> SearchInputs:
+    """The same images with another division into folds.
+
+    Args:
+        inputs: Loaded with `fold` among its `other_folds`.
+        fold: Validation fold of each image, int64 (n_images,).
+        batch_size: Of the training.
+    """
+    return replace(inputs, fold=fold, steps=_steps(fold, batch_size=batch_size))
+
+
+def _steps(fold: IntArray, *, batch_size: int) -> int:
+    """Steps an epoch: the training rows of the largest fold before augmentation."""
+    largest = max(int((fold != k).sum()) for k in range(int(fold.max()) + 1))
+    return -(-largest // batch_size)
 
 
 def rarer_of_two(labels: IntArray) -> int:

@@ -6,11 +6,10 @@ them. A record is written before Optuna is told, under a temporary name and rena
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.atomic import write_whole
 from tuner.errors import StudyError
 from tuner.search.baselines import TITLES
 from tuner.search.space import Params
@@ -57,6 +57,8 @@ class Record:
         started_s: Unix time.
         ended_s: Unix time.
         attempt: 1 unless earlier attempts at the same setting died.
+        of: Record that a confirm run trains again, or None.
+        part: Images that the matrix counts: those of the validation folds, or the sealed test.
     """
 
     kind: Kind
@@ -79,7 +81,19 @@ class Record:
     started_s: float
     ended_s: float
     attempt: int = 1
+    of: str | None = None
+    part: Literal["validation", "test"] = "validation"
     schema: int = field(default=_SCHEMA)
+
+    @property
+    def title(self) -> str:
+        """How people call it: a baseline's title, or a trial's number."""
+        name = self.of or self.name
+        if name.startswith("baseline-"):
+            name = name.removeprefix("baseline-")
+            return TITLES.get(name, name)
+        number = name.removeprefix("trial-")
+        return f"#{int(number)}" if number.isdigit() else name
 
     @property
     def is_feasible(self) -> bool:
@@ -103,14 +117,17 @@ def save_record(folder: Path, record: Record, *, log_prob: FloatArray | None) ->
     Args:
         folder: Where the study's records lie.
         record: The record.
-        log_prob: Out-of-fold log probabilities, float32 (n_images, n_classes), in the order of
-            the study's non-test images; None when there are none.
+        log_prob: Log probabilities of the images that the record counts, float32 (n_images,
+            n_classes), in the order of the study's images; None when there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    table = folder / f"{record.name}.npz"
     if log_prob is not None:
-        _replace(folder / f"{record.name}.npz", lambda path: _save_npz(path, log_prob))
+        write_whole(table, _npz(log_prob))
+    else:
+        table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
     text = json.dumps(asdict(record), indent=1, allow_nan=False)
-    _replace(folder / f"{record.name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_whole(folder / f"{record.name}.json", text)
 
 
 def load_record(path: Path) -> Record:
@@ -182,22 +199,7 @@ def _damaged(path: Path, error: Exception) -> StudyError:
     )
 
 
-def _save_npz(path: Path, log_prob: FloatArray) -> None:
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
-
-
-def _to_disk(path: Path) -> None:
-    """Make the system write a file out: Optuna's store survives a power cut, so must this."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        _to_disk(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _npz(log_prob: FloatArray) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
+    return stream.getvalue()

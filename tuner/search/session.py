@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.config import StudyConfig, resolve_alpha
 from tuner.data.index import ImageIndex, read_index
 from tuner.data.split import Split, make_split
-from tuner.errors import StudyFileError
 from tuner.home import Home
 from tuner.search.folder import (
     StudyFolder,
@@ -18,6 +17,8 @@ from tuner.search.folder import (
     keep_settings,
 )
 from tuner.versions import git_state, package_versions
+
+NEAR_DUPLICATES = "near_duplicates"  # value of `data.group_by` that is no column
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,40 @@ class Opened:
 def read_images(
     config: StudyConfig, home: Home, *, on_progress: Callable[[int, int], None] | None = None
 ) -> ImageIndex:
-    """Index of the study's images.
+    """Index of the study's images; near-duplicates are not in groups yet (`with_groups`).
 
     Raises:
         DataError: If the images or the manifest cannot be used.
-        StudyFileError: If `data.group_by` asks for what is not there yet.
     """
-    if config.data.group_by == "near_duplicates":
-        raise StudyFileError(
-            "data.group_by: near_duplicates is not available in this version",
-            where="data.group_by",
-            do="name a column of a manifest, or write null",
-        )
     return read_index(
         config.data.source,
         home=home.path,
         root=config.data.root,
-        group_by=config.data.group_by,
+        group_by=None if config.data.group_by == NEAR_DUPLICATES else config.data.group_by,
         include=config.data.include,
         exclude=config.data.exclude,
         on_progress=on_progress,
     )
+
+
+def with_groups(config: StudyConfig, index: ImageIndex, folder: StudyFolder) -> ImageIndex:
+    """The index with the near-duplicate groups that a study of the same images began with.
+
+    Found anew, on another machine or by a later version, they might differ; what a study goes on
+    with must not. The index comes back as it is where there is nothing to take.
+    """
+    if is_grouped(config, index) or not folder.exists:
+        return index
+    then = folder.images
+    is_same = then.paths == list(index.paths) and then.sha256 == list(index.sha256)
+    if folder.config.data.group_by != NEAR_DUPLICATES or not is_same:
+        return index
+    return replace(index, groups=then.groups)
+
+
+def is_grouped(config: StudyConfig, index: ImageIndex) -> bool:
+    """Whether the index has the groups that the study asks for."""
+    return config.data.group_by != NEAR_DUPLICATES or index.groups is not None
 
 
 def split_images(config: StudyConfig, index: ImageIndex) -> Split:
@@ -68,7 +82,10 @@ def split_images(config: StudyConfig, index: ImageIndex) -> Split:
 
     Raises:
         SplitError: If a class is too small.
+        ValueError: If near-duplicates are to be grouped and are not: they would leak.
     """
+    if not is_grouped(config, index):
+        raise ValueError("near-duplicates are not in groups yet")
     return make_split(
         index.labels,
         class_names=index.class_names,
@@ -89,6 +106,7 @@ def open_study(config: StudyConfig, index: ImageIndex, home: Home) -> Opened:
     """
     resolve_alpha(config, index.n_classes)
     folder = StudyFolder(home.studies / config.name)
+    index = with_groups(config, index, folder)
     if folder.exists:
         check_unchanged(folder, config, index)
         keep_settings(folder, config)

@@ -31,6 +31,9 @@ class Listener(Protocol):
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         """Its record is on disk."""
 
+    def step(self, text: str) -> None:
+        """Something without epochs begins that takes a while."""
+
     def message(self, text: str) -> None:
         """Something that the user should know."""
 
@@ -61,13 +64,14 @@ class Search:
 
 
 class Slot(NamedTuple):
-    """One setting to train: a baseline, or a trial that Optuna asked for."""
+    """One setting to train: a baseline, a trial that Optuna asked for, or one to confirm."""
 
     kind: Kind
     name: str
     params: Params
     trial: optuna.trial.Trial | None = None
     attempt: int = 1
+    of: str | None = None
 
 
 def trial_name(number: int) -> str:

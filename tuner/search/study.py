@@ -10,12 +10,15 @@ from optuna.storages import BaseStorage
 from tuner.config import StudyConfig
 from tuner.errors import StudyError
 from tuner.search.ask import next_batch
-from tuner.search.baselines import baselines
+from tuner.search.baselines import PLAIN, baselines
 from tuner.search.batch import train_batch
 from tuner.search.folder import StudyFolder
+from tuner.search.free import load_free, save_free
+from tuner.search.free_runs import evaluate_free
 from tuner.search.inputs import SearchInputs
 from tuner.search.journal import open_storage
 from tuner.search.recorder import Recorder
+from tuner.search.records import load_log_prob
 from tuner.search.resume import settle_dead_trials
 from tuner.search.samplers import make_pruner
 from tuner.search.space import distributions
@@ -60,6 +63,7 @@ def run_search(search: Search) -> None:
         for record in search.folder.records():
             search.recorder.record(search.folder, record)  # those that it missed
         _run_baselines(search)
+        _evaluate_free(search)
         if restored := restore_trials(search):
             search.listener.message(
                 f"Optuna's store lacked {restored} recorded trials; it has them again"
@@ -85,6 +89,19 @@ def _run_baselines(search: Search) -> None:
     for start in range(0, len(todo), size):
         for record in train_batch(search, todo[start : start + size]):
             teach_baseline(search, record)
+
+
+def _evaluate_free(search: Search) -> None:
+    """Free baselines once, as soon as there is cross-entropy to adjust."""
+    folder = search.folder
+    plain = next((r for r in folder.records() if r.name == PLAIN), None)
+    if plain is None or plain.state != "complete" or load_free(folder.path):
+        return
+    log_prob = load_log_prob(folder.records_path, plain.name)
+    if log_prob is None:
+        return
+    search.listener.step("free baselines: logit adjustment, logistic regression, class means")
+    save_free(folder.path, evaluate_free(plain, log_prob, search.inputs, config=search.config))
 
 
 def _run_trials(search: Search) -> None:

@@ -22,7 +22,7 @@ def comparison_path(tracking_uri: str, study: str) -> str:
     if experiment is None:
         return "/"
     query = {
-        "searchFilter": "tags.`tuner.kind` != 'study'",
+        "searchFilter": "tags.`tuner.kind` != 'study' AND tags.`tuner.kind` != 'confirm'",
         "orderByKey": "metrics.`macro_recall`",
         "orderByAsc": "false",
         "startTime": "ALL",

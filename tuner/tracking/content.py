@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from tuner.errors import StudyError
 from tuner.evaluation.metrics import class_table
-from tuner.search.baselines import TITLES
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record, load_record
 
@@ -77,12 +76,12 @@ def created_s(folder: StudyFolder) -> float:
 
 
 def run_name(record: Record) -> str:
-    """Name that says the setting, ``#12 γ1.80 α0.40 ×3 balanced``, or a baseline's title."""
-    if record.kind == "baseline":
-        key = record.name.removeprefix("baseline-")
-        return TITLES.get(key, key)
-    known = record.number if record.kind == "trial" else None
-    return f"{record.name if known is None else f'#{known}'} {record.params}"
+    """Name that says the setting, ``#12 γ1.80 α0.40 ×3 balanced``, or what it trains again."""
+    if record.part == "test":
+        return f"test: {record.title}"
+    if record.kind == "confirm":
+        return f"retest {record.seeds.get('study_seed')}: {record.title}"
+    return record.title if record.kind == "baseline" else f"{record.title} {record.params}"
 
 
 def common_tags(folder: StudyFolder) -> dict[str, str]:
@@ -120,11 +119,14 @@ def record_tags(folder: StudyFolder, record: Record, *, parent_id: str) -> dict[
         **common_tags(folder),
         "tuner.kind": record.kind,
         "tuner.trial_state": TRIAL_STATES[record.state],
+        "tuner.part": record.part,
         RECORD_TAG: record.name,
         "mlflow.parentRunId": parent_id,
     }
     if record.reason:
         tags["tuner.reason"] = record.reason[:_TAG_LENGTH]
+    if record.of:
+        tags["tuner.confirms"] = record.of
     if record.attempt > 1:
         tags["tuner.attempt"] = str(record.attempt)
     return tags
@@ -173,6 +175,25 @@ def record_points(record: Record, names: Sequence[str]) -> list[Point]:
         for epoch, value in enumerate(values)
         if value is not None
     ]
+
+
+def confirmation_metrics(done: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of a study's own run from ``confirmation.json``: the test, and gains with limits."""
+    chosen = next(m for m in done["test"]["models"] if m["key"] == done["chosen"])
+    values = {"confirm/test_macro_recall": float(chosen["macro_recall"])}
+    names = {
+        "baseline-cross_entropy": "cross_entropy",
+        "baseline-published_recipe": "published_recipe",
+        done["best_free"]: "best_free_baseline",
+    }
+    for row in done["test"]["comparisons"]:
+        if name := names.get(row["against"]):
+            values |= {
+                f"confirm/gain_over_{name}": float(row["gain"]),
+                f"confirm/gain_over_{name}_low": float(row["low"]),
+                f"confirm/gain_over_{name}_high": float(row["high"]),
+            }
+    return values
 
 
 def to_ms(seconds: float) -> int:

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from tuner.search.confirmation import load_confirmation
 from tuner.search.folder import TEST, StudyFolder
 from tuner.search.records import Record, winner
 from tuner.tracking.content import run_name
@@ -17,7 +18,13 @@ _CLASSES_SHOWN = 40
 
 def describe(folder: StudyFolder, records: list[Record]) -> str:
     """Question, data, class table and the best so far, as Markdown."""
-    parts = [_question(folder), _data(folder), _best(records), _classes(folder, records)]
+    parts = [
+        _question(folder),
+        _verdict(folder),
+        _data(folder),
+        _best(records),
+        _classes(folder, records),
+    ]
     return "\n\n".join(part for part in parts if part)[:_LENGTH]
 
 
@@ -31,6 +38,11 @@ def _question(folder: StudyFolder) -> str:
             line.strip().lstrip("#").strip() for line in (lines[0] if lines else "").splitlines()
         )
     return f"**{escape(str(question).strip())}**" if str(question).strip() else ""
+
+
+def _verdict(folder: StudyFolder) -> str:
+    done = load_confirmation(folder)
+    return f"**{escape(done['verdict']['sentence'])}**" if done else ""
 
 
 def _data(folder: StudyFolder) -> str:
@@ -55,7 +67,7 @@ def _best(records: list[Record]) -> str:
         text += f"; plain cross-entropy {_scores(plain)}"
     elif best.kind == "baseline":
         text += "; it is a baseline: the search has found nothing better"
-    return text + ". Out-of-fold values of the search, not yet confirmed on the sealed test."
+    return text + ". Out-of-fold values of the search: the best of many looks better than it is."
 
 
 def _classes(folder: StudyFolder, records: list[Record]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import StudyError, TrackingError, TunerError
+from tuner.search.confirmation import load_confirmation
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record
 from tuner.tracking import content
@@ -34,6 +35,7 @@ from tuner.tracking.tables import class_names_json
 
 _RUNS_A_PAGE = 500
 _STUDY_FILES = ("study.yaml", "images.csv", "about.json")
+_LATER_FILES = ("free.json", "confirmation.json")  # there once a study has come so far
 _FILES_TAG = "tuner.files_sha"
 _FAULTS_IN_A_ROW = 3
 
@@ -47,6 +49,7 @@ class _Mirror:
         parent_id: Its own run.
         names: Safe class names.
         dataset: The images, as MLflow's `DatasetInput`.
+        files_sha: Hash of the study's files that the run holds.
         runs: By record, each run's id with the hash it was made from; None while not whole.
     """
 
@@ -54,6 +57,7 @@ class _Mirror:
     parent_id: str
     names: list[str]
     dataset: Any
+    files_sha: str | None = None
     runs: dict[str, list[tuple[str, str | None]]] = field(default_factory=dict)
 
 
@@ -130,10 +134,20 @@ class MlflowRecorder:
             TrackingError: If MLflow cannot be reached.
         """
         with self._using(folder) as mirror:
+            self._write_study_files(folder, mirror)
             records = self._describe(folder, mirror)
             last_s = max((record.ended_s for record in records), default=time.time())
             status = "FINISHED" if is_finished else "KILLED"
             self._client.set_terminated(mirror.parent_id, status, end_time=content.to_ms(last_s))
+
+    def attach(self, folder: StudyFolder, name: str, text: str) -> None:
+        """Keep a text, such as the report, as an artifact of the study's own run.
+
+        Raises:
+            TrackingError: If MLflow cannot be reached.
+        """
+        with self._using(folder) as mirror:
+            log_texts(self._client, mirror.parent_id, {name: text})
 
     @property
     def _client(self) -> Any:
@@ -167,8 +181,14 @@ class MlflowRecorder:
         for twin in parents[1:]:
             self._delete(twin.info.run_id)
         names = safe_names(folder.class_names)
-        mirror = _Mirror(experiment_id, parent.info.run_id, names, dataset_input(folder))
-        self._write_study_files(folder, mirror, known_sha=parent.data.tags.get(_FILES_TAG))
+        mirror = _Mirror(
+            experiment_id,
+            parent.info.run_id,
+            names,
+            dataset_input(folder),
+            files_sha=parent.data.tags.get(_FILES_TAG),
+        )
+        self._write_study_files(folder, mirror)
         for run in runs:
             tags = run.data.tags
             is_ours = tags.get("mlflow.parentRunId") == mirror.parent_id
@@ -201,18 +221,27 @@ class MlflowRecorder:
             run_name=folder.name,
         )
 
-    def _write_study_files(
-        self, folder: StudyFolder, mirror: _Mirror, *, known_sha: str | None
-    ) -> None:
+    def _write_study_files(self, folder: StudyFolder, mirror: _Mirror) -> None:
+        later = [name for name in _LATER_FILES if (folder.path / name).exists()]
         # Bytes: reading text would change a carriage return in a path.
-        texts = {name: (folder.path / name).read_bytes().decode() for name in _STUDY_FILES}
+        texts = {n: (folder.path / n).read_bytes().decode() for n in (*_STUDY_FILES, *later)}
         sha = hashlib.sha256("".join(texts.values()).encode()).hexdigest()
-        if sha == known_sha:
+        if sha == mirror.files_sha:
             return
         texts["class_names.json"] = class_names_json(folder.class_names, mirror.names)
         log_texts(self._client, mirror.parent_id, texts)
         self._client.log_inputs(mirror.parent_id, datasets=[mirror.dataset])
+        self._write_confirmation(folder, mirror)
         self._client.set_tag(mirror.parent_id, _FILES_TAG, sha)
+        mirror.files_sha = sha
+
+    def _write_confirmation(self, folder: StudyFolder, mirror: _Mirror) -> None:
+        done = load_confirmation(folder)
+        if done is None:
+            return
+        self._client.set_tag(mirror.parent_id, "tuner.verdict", done["verdict"]["sentence"])
+        for key, value in content.confirmation_metrics(done).items():
+            self._client.log_metric(mirror.parent_id, key, value, step=done["opening"])
 
     def _describe(self, folder: StudyFolder, mirror: _Mirror) -> list[Record]:
         records, _ = content.read_records(folder)

@@ -87,7 +87,9 @@ def draft_run(
     with _left_out(f"no table of predictions of {record.name}", on_trouble):
         log_prob = load_log_prob(folder.records_path, record.name)
         if log_prob is not None:
-            texts[PREDICTIONS] = predictions_json(folder.images, log_prob, folder.class_names)
+            texts[PREDICTIONS] = predictions_json(
+                folder.images, log_prob, folder.class_names, record=record
+            )
             # What MLflow's log_table would set; its UI then shows and compares the table.
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": PREDICTIONS, "type": "table"}])
     return Draft(

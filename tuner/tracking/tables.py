@@ -31,20 +31,24 @@ def confusion_matrix_json(record: Record, class_names: Sequence[str]) -> str:
     return json.dumps({"class_names": list(class_names), "matrix": record.matrix})
 
 
-def predictions_json(images: ImageTable, log_prob: FloatArray, class_names: Sequence[str]) -> str:
-    """Out-of-fold prediction of every non-test image, in the form of MLflow's tables.
+def predictions_json(
+    images: ImageTable, log_prob: FloatArray, class_names: Sequence[str], *, record: Record
+) -> str:
+    """Prediction of every image that a record counts, in the form of MLflow's tables.
 
-    Images whose fold was not predicted before a failure have no prediction.
+    Images whose fold was not predicted before a failure have no prediction. Only trials and
+    baselines have the study's own folds.
 
     Args:
         images: The study's images.
-        log_prob: float32 of shape (n_images, n_classes), the non-test images in their order.
+        log_prob: float32 of shape (n_images, n_classes), the record's images in their order.
         class_names: In class order.
+        record: Whose predictions they are.
 
     Raises:
         ValueError: If `log_prob` belongs to other images or classes.
     """
-    rows = images.search_rows
+    rows = images.search_rows if record.part == "validation" else images.test_rows
     if log_prob.shape != (len(rows), len(class_names)):
         raise ValueError(
             f"probabilities of shape {log_prob.shape} for {len(rows)} images "
@@ -55,7 +59,7 @@ def predictions_json(images: ImageTable, log_prob: FloatArray, class_names: Sequ
     columns: dict[str, list[Any]] = {
         "path": [images.paths[i] for i in rows],
         "class": [class_names[k] for k in true],
-        "fold": images.fold[rows].tolist(),
+        **({} if record.kind == "confirm" else {"fold": images.fold[rows].tolist()}),
         "predicted": [
             class_names[k] if known else None for k, known in zip(predicted, is_known, strict=True)
         ],

@@ -29,8 +29,10 @@ if _BACKEND == "tensorflow":
 
     def compile_xla(function: Callable[..., Any]) -> Callable[..., Any]:
         """Compile a function of tensors with XLA, once per set of shapes."""
+        # AutoGraph rewrites Python's if and for over tensors; there are none, as JAX has no such
+        # thing, and its temporary files stay behind when a process is killed.
         compiled: Callable[..., Any] = tf.function(
-            function, jit_compile=True, reduce_retracing=False
+            function, jit_compile=True, autograph=False, reduce_retracing=False
         )
         return compiled
 

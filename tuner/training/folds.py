@@ -76,6 +76,20 @@ class TrialResult:
 OnEpoch = Callable[[int, Epoch], bool]
 
 
+@dataclass
+class _Run:
+    """One head while it is trained; its place in the stack is its place in the list."""
+
+    fold: Fold
+    trial: int
+    schedule: Schedule
+    learning_rates: list[float] = field(default_factory=list)
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.schedule.is_stopped
+
+
 def train_trials(
     trials: Sequence[Sequence[Fold]],
     X: Any,
@@ -102,13 +116,10 @@ def train_trials(
     Returns:
         One result per trial, in their order.
     """
-    folds = [fold for trial in trials for fold in trial]
-    owner = [t for t, trial in enumerate(trials) for _ in trial]
-    runs = [Schedule(training) for _ in folds]
-    rates: list[list[float]] = [[] for _ in folds]
+    runs = [_Run(fold, t, Schedule(training)) for t, trial in enumerate(trials) for fold in trial]
     results = [TrialResult(np.full((len(y_images), n_classes), -np.inf), [], []) for _ in trials]
     stack = StackedHeads(
-        [fold.head for fold in folds],
+        [run.fold.head for run in runs],
         ops.convert_to_tensor(X, "float32"),
         ops.convert_to_tensor(y, "int32"),
         n_classes=n_classes,
@@ -116,44 +127,63 @@ def train_trials(
         training=training,
     )
     for epoch in range(training.epochs):
-        alive = stack.alive
-        if not alive:
+        heads = stack.alive
+        if not heads:
             break
-        used = np.array([runs[f].learning_rate for f in alive])
-        losses = stack.train_epoch(used)
-        logits = stack.logits([folds[f].validation_rows for f in alive])
-        monitored = np.zeros(len(alive))
-        for i, f in enumerate(alive):
-            images = folds[f].validation_images
-            with np.errstate(invalid="ignore"):  # infinite logits become a reason below
-                log_prob = log_softmax(logits[i])
-            rates[f].append(float(used[i]))
-            monitored[i] = balanced_loss(log_prob, y_images[images])
-            if runs[f].update(epoch, monitored[i]):
-                results[owner[f]].log_prob[images] = log_prob
-        for t in sorted({owner[f] for f in alive}):
-            mine = [i for i, f in enumerate(alive) if owner[f] == t]
+        alive = [runs[head] for head in heads]
+        rates = np.array([run.schedule.learning_rate for run in alive])
+        losses = stack.train_epoch(rates)
+        logits = stack.logits([run.fold.validation_rows for run in alive])
+        monitored = _judge(alive, logits, y_images, epoch=epoch, results=results)
+        for t in sorted({run.trial for run in alive}):
+            mine = [i for i, run in enumerate(alive) if run.trial == t]
             fault = _not_finite(losses[:, mine], monitored[mine], epoch=epoch, steps=steps)
             if fault:
                 results[t].state, results[t].reason = "failed", fault
                 continue
-            report = Epoch(
-                epoch,
-                pooled_matrix(results[t].log_prob, y_images, n_classes=n_classes),
-                float(monitored[mine].mean()),
-                float(losses[:, mine].mean()),
-                float(used[mine].mean()),
-            )
+            matrix = pooled_matrix(results[t].log_prob, y_images, n_classes=n_classes)
+            report = _report(epoch, matrix, monitored[mine], losses[:, mine], rates[mine])
             results[t].epochs.append(report)
             if on_epoch(t, report):
                 results[t].state = "pruned"
-        stack.keep(
-            [f for f in alive if results[owner[f]].state == "complete" and not runs[f].is_stopped]
-        )
-    for f, run in enumerate(runs):
-        results[owner[f]].best_epochs.append(run.best_epoch)
-        results[owner[f]].learning_rates.append(rates[f])
+        unfinished = {t for t, result in enumerate(results) if result.state == "complete"}
+        stack.keep([h for h in heads if runs[h].trial in unfinished and not runs[h].is_stopped])
+    for run in runs:
+        results[run.trial].best_epochs.append(run.schedule.best_epoch)
+        results[run.trial].learning_rates.append(run.learning_rates)
     return results
+
+
+def _judge(
+    alive: Sequence[_Run],
+    logits: Sequence[NDArray[np.float32]],
+    y_images: IntArray,
+    *,
+    epoch: int,
+    results: Sequence[TrialResult],
+) -> FloatArray:
+    """Monitored loss of each head; predictions of its best epoch so far go into the results."""
+    monitored = np.zeros(len(alive))
+    for i, run in enumerate(alive):
+        images = run.fold.validation_images
+        with np.errstate(invalid="ignore"):  # infinite logits become the reason of a failure
+            log_prob = log_softmax(logits[i])
+        monitored[i] = balanced_loss(log_prob, y_images[images])
+        run.learning_rates.append(run.schedule.learning_rate)
+        if run.schedule.update(epoch, monitored[i]):
+            results[run.trial].log_prob[images] = log_prob
+    return monitored
+
+
+def _report(
+    epoch: int,
+    matrix: IntArray,
+    monitored: FloatArray,
+    losses: NDArray[np.float32],
+    rates: FloatArray,
+) -> Epoch:
+    """What a trial tells of an epoch: the pooled matrix, and means over the folds training."""
+    return Epoch(epoch, matrix, float(monitored.mean()), float(losses.mean()), float(rates.mean()))
 
 
 def pooled_matrix(log_prob: FloatArray, y_true: IntArray, *, n_classes: int) -> IntArray:

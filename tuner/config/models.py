@@ -1,40 +1,15 @@
-"""The study file: one typed, frozen, complete model, refused early and with every problem.
-
-`load_study` reads a file, `dump_study` writes one that reads back as the same study, and
-`study_template` writes the commented one that `tuner init` begins with.
-"""
+"""What a study holds: one typed, frozen, complete model with a rule for every field."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from tuner.config.validation import Rule
+from tuner.config.yaml_text import to_flow
 from tuner.errors import StudyFileError
-from tuner.study_file import Rule, one_line, read_tree, to_flow, to_yaml, validate
-
-MAX_BYTES = 256 * 1024  # a study file is a page of text; PyYAML is slow on more
-MAX_CLASSES_SHOWN = 60
-
-# A change of these leaves finished trials comparable. Data are compared by their fingerprint.
-_FREE_KEYS = frozenset(
-    {
-        "data.source",
-        "data.root",
-        "search.trials",
-        "search.sampler",
-        "search.pruner",
-        "search.retries",
-        "search.batch",
-    }
-)
 
 _Number = TypeVar("_Number", int, float)
 
@@ -244,79 +219,6 @@ class StudyConfig(_Block):
     )
 
 
-def load_study(path: Path, *, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Study in the file `path`, with `--set` overrides applied.
-
-    Args:
-        path: A YAML file in UTF-8.
-        overrides: Each ``a.b=value``, the value in YAML; the last one for a key wins.
-
-    Raises:
-        StudyFileError: If the file cannot be read, or with every problem in it.
-    """
-    return parse_study(_read_text(path), source=str(path), overrides=overrides)
-
-
-def _read_text(path: Path) -> str:
-    shown = one_line(str(path))
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise _missing_file(path) from error
-    except IsADirectoryError as error:
-        inside = sorted(str(file) for file in path.glob("*.y*ml"))
-        raise StudyFileError(
-            f"'{shown}' is a folder, not a study file",
-            do=f"name one of: {', '.join(inside[:8])}" if inside else "name a .yaml file",
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StudyFileError(f"'{shown}' cannot be read: {reason}") from error
-    if len(content) > MAX_BYTES:
-        raise StudyFileError(
-            f"'{shown}' is larger than {MAX_BYTES // 1024} KiB, which no study file is",
-            do="is it the right file?",
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise StudyFileError(
-            f"'{shown}' is not UTF-8: byte 0x{content[error.start]:02x} cannot be decoded",
-            where=f"{shown}:{line}",
-            do="save it as UTF-8",
-        ) from error
-
-
-def _missing_file(path: Path) -> StudyFileError:
-    folder = path.parent
-    if not folder.is_dir():
-        do = f"there is no folder '{folder}' either; write a study with: tuner init DATA -o {path}"
-        return StudyFileError(f"study file '{path}' does not exist", do=do)
-    there = {file.stem: file for pattern in ("*.yml", "*.yaml") for file in folder.glob(pattern)}
-    near = get_close_matches(path.stem, there, n=3)
-    if near:
-        do = f"did you mean {' or '.join(repr(str(there[stem])) for stem in near)}?"
-    else:
-        do = f"write one with: tuner init DATA -o {path}"
-    return StudyFileError(f"study file '{path}' does not exist", do=do)
-
-
-def parse_study(text: str, *, source: str, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Study in the YAML `text`; `source` names it in messages.
-
-    Raises:
-        StudyFileError: With every problem in it, each with its line or override.
-    """
-    return validate(StudyConfig, read_tree(text, source=source, overrides=overrides))
-
-
-def dump_study(config: StudyConfig) -> str:
-    """Complete YAML of a study; `parse_study` gives the same study back."""
-    return to_yaml(config.model_dump())
-
-
 def resolve_alpha(config: StudyConfig, n_classes: int) -> tuple[float, float]:
     """Limits of `alpha` for this many classes.
 
@@ -339,102 +241,3 @@ def resolve_alpha(config: StudyConfig, n_classes: int) -> tuple[float, float]:
             do="write 'alpha: [0.05, 0.95]' or leave it out",
         )
     return limits
-
-
-def incomparable_changes(old: StudyConfig, new: StudyConfig) -> list[str]:
-    """Changes that would mix incomparable trials in one study, ``key: old -> new``.
-
-    Source and root of the data may change: the data are compared by their fingerprint.
-
-    Returns:
-        In the order of the study file; empty when `new` may go on where `old` stopped.
-    """
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [
-        f"{key}: {to_flow(value)} -> {to_flow(after[key])}"
-        for key, value in before.items()
-        if key not in _FREE_KEYS and value != after[key]
-    ]
-
-
-def _leaves(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in block:
-        if isinstance(value, BaseModel):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def safe_study_name(text: str) -> str:
-    """A name that a study may have, close to `text`; a folder's name, for instance."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100] or "study"
-
-
-def study_template(
-    name: str,
-    source: str,
-    *,
-    classes: Mapping[str, int],
-    image_px: int = 224,
-    group_by: str | None = None,
-    root: str | None = None,
-    trials: int = 60,
-    path: str = "",
-    question: str = "Which treatment finds the rare classes, and is it better than none?",
-) -> str:
-    """Commented study file with every value written out, as `tuner init` writes it.
-
-    Args:
-        name: Of the study.
-        source: Of the images: folder, manifest or ``digits``.
-        classes: Images per class, in class order.
-        image_px: Side of the square images, in pixels.
-        group_by: Manifest column or ``near_duplicates``.
-        root: Folder that a manifest's paths are relative to.
-        trials: Finished trials in all.
-        path: Where the file will lie; ``studies/<name>.yaml`` unless given.
-        question: First line of the file.
-
-    Returns:
-        Text that `parse_study` reads.
-
-    Raises:
-        StudyFileError: If one of these is not allowed in a study file.
-    """
-    path = path or os.path.join("studies", f"{name}.yaml")
-    alpha = (0.05, 0.95) if len(classes) == 2 else (0.05, 1.0)
-    data = {"source": source, "root": root, "image_px": image_px, "group_by": group_by}
-    search = {"trials": trials, "alpha": alpha}
-    config = parse_study(
-        to_yaml({"name": name, "data": data, "search": search}), source=one_line(path)
-    )
-    return "\n".join([*_preamble(path, question, classes), *_commented(config), ""])
-
-
-def _preamble(path: str, question: str, classes: Mapping[str, int]) -> Iterator[str]:
-    command = one_line(shlex.quote(path))
-    yield f"# {one_line(question)}"
-    yield "#"
-    yield f"# Run:    tuner run {command}    (the same command goes on after a stop)"
-    yield f"# Look:   tuner check {command}"
-    yield "#"
-    yield "# Scientific: gamma, alpha, augmentation_multiplier, class_weight_mode."
-    yield "# Nuisance: none. Fixed: all the rest. Once trials are there, only trials, retries,"
-    yield "# sampler, pruner, batch and the place of the data may change."
-    yield "#"
-    yield f"# {sum(classes.values())} images in {len(classes)} classes:"
-    width = max((len(one_line(label)) for label in classes), default=0)
-    for label, count in list(classes.items())[:MAX_CLASSES_SHOWN]:
-        yield f"#   {one_line(label):<{width}}  {count:>6}"
-    if len(classes) > MAX_CLASSES_SHOWN:
-        yield f"#   … and {len(classes) - MAX_CLASSES_SHOWN} more"
-
-
-def _commented(block: BaseModel, indent: str = "") -> Iterator[str]:
-    for name, info in type(block).model_fields.items():
-        value = getattr(block, name)
-        if isinstance(value, BaseModel):
-            yield from ("", f"# {info.description}", f"{name}:")
-            yield from _commented(value, indent="  ")
-        else:
-            yield f"{indent}{to_yaml({name: value}).rstrip()}  # {info.description}"

@@ -1,0 +1,319 @@
+"""Near-duplicates on real images: planted copies found, false alarms, and what a split leaks.
+
+python benchmarks/near_duplicates.py [--data steel_xsdd ...] [--home FOLDER] [--synthetic 100000]
+
+Plants copies of each kind into every data set, one copy of an image, and runs `find_twins` as
+`tuner check --features` does. Needs the ImageNet weights and the development data sets. Features
+are kept in the home between runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from _common import emit, image_files, machine_name, say
+from PIL import Image, ImageEnhance
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from tuner.config import parse_study
+from tuner.data.duplicates import Twins, find_twins, nearest_images
+from tuner.data.images import decode_rgb, read_bytes
+from tuner.data.index import ImageIndex, read_index
+from tuner.home import Home
+
+IMAGE_PX = {
+    "digits": 64,
+    "demo_blood": 96,
+    "steel_xsdd": 128,
+    "waste_trashnet": 128,
+    "blood_chula12": 80,
+}
+
+
+def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return decode_rgb(file.getvalue(), name="copy")
+
+
+def crop(picture: Image.Image, share: float) -> Image.Image:
+    """Without its upper left border."""
+    x, y = (max(1, round(share * side)) for side in picture.size)
+    return picture.crop((x, y, *picture.size))
+
+
+def shift(picture: Image.Image, share: float) -> Image.Image:
+    x, y = (max(1, round(share * side)) for side in picture.size)
+    pixels = np.pad(np.asarray(picture), ((y, 0), (x, 0), (0, 0)), mode="edge")
+    return Image.fromarray(pixels[: picture.height, : picture.width])
+
+
+def resize(picture: Image.Image, factor: float) -> Image.Image:
+    width, height = (max(8, round(factor * side)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def brightness(picture: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(picture).enhance(factor)
+
+
+KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "jpeg_75": lambda p: jpeg(p, 75),
+    "jpeg_50": lambda p: jpeg(p, 50),
+    "crop_2%": lambda p: crop(p, 0.02),
+    "crop_3%": lambda p: crop(p, 0.03),
+    "shift_3%": lambda p: shift(p, 0.03),
+    "brightness_+5%": lambda p: brightness(p, 1.05),
+    "brightness_-5%": lambda p: brightness(p, 0.95),
+    "resize_75%": lambda p: resize(p, 0.75),
+    "mirrored": lambda p: p.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "crop_2%_brighter_jpeg_75": lambda p: jpeg(brightness(crop(p, 0.02), 1.05), 75),
+}
+
+
+def plant(files: list[Path], folder: Path, *, n_each: int) -> dict[str, list[tuple[int, Path]]]:
+    """Copies by kind, each with the place of its original; every original is copied once."""
+    rng = np.random.default_rng(0)
+    n_each = min(n_each, len(files) // len(KINDS))
+    chosen = iter(rng.choice(len(files), n_each * len(KINDS), replace=False).tolist())
+    planted: dict[str, list[tuple[int, Path]]] = {}
+    for number, (kind, change) in enumerate(KINDS.items()):
+        planted[kind] = []
+        for _ in range(n_each):
+            row = next(chosen)
+            copy = folder / f"{number}_{row}.png"
+            change(decode_rgb(read_bytes(files[row]), name=str(files[row]))).save(copy)
+            planted[kind].append((row, copy))
+    return planted
+
+
+def features_of(files: list[Path], sha256: list[str], *, image_px: int, home: Home) -> np.ndarray:
+    """Features of view 0 from the bank, extracted where it lacks them."""
+    from tuner.features.device import find_device
+    from tuner.features.extract import ViewOf
+    from tuner.features.source import open_features
+    from tuner.features.weights_source import resolve_weights
+
+    text = f"{{name: x, data: {{source: digits, image_px: {image_px}}}}}"
+    config = parse_study(text, source="benchmark")
+    weights = resolve_weights("imagenet")
+    source = open_features(config, home, weights=weights, device=find_device())
+    source.fill([ViewOf(f, s, 0) for f, s in zip(files, sha256, strict=True)])
+    return source.bank.read([f"{s}:0" for s in sha256])
+
+
+def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
+    """One line for a data set: recall of each kind, false alarms, groups."""
+    image_px = IMAGE_PX[name]
+    found_name, _ = image_files(name, into=folder)
+    if found_name != name:
+        return
+    root = next(p for p in [folder / name / name, folder / name] if p.is_dir())
+    index = read_index(str(root), home=home.path)
+    files = [index.root / path for path in index.paths]
+    copies = folder / f"{name}_copies"
+    copies.mkdir()
+    planted = plant(files, copies, n_each=n_each)
+    both = read_index_of(copies, index)
+    say(f"{name}: {len(files)} images, {len(both[0]) - len(files)} copies")
+    features = features_of(*both, image_px=image_px, home=home)
+    start = time.perf_counter()
+    twins = find_twins(features, both[0], sha256=both[1])
+    seconds = time.perf_counter() - start
+    pairs = set(zip(twins.first.tolist(), twins.second.tolist(), strict=True))
+    place = {path: row for row, path in enumerate(both[0])}
+    recall = {
+        kind: float(np.mean([(row, place[copy]) in pairs for row, copy in made]))
+        for kind, made in planted.items()
+    }
+    alone = find_twins(features[: len(files)], files, sha256=index.sha256)
+    sizes = np.bincount(alone.groups)
+    emit(
+        "near_duplicates",
+        machine=machine_name(),
+        data=name,
+        image_px=image_px,
+        images=len(files),
+        copies_of_each_kind=len(planted["mirrored"]),
+        recall={kind: round(value, 3) for kind, value in recall.items()},
+        pairs_without_planting=len(alone.first),
+        images_in_them=len(np.unique(np.concatenate([alone.first, alone.second]))),
+        groups=int((sizes > 1).sum()),
+        largest_group=int(sizes.max()),
+        recall_of_all_kinds=float(np.mean(list(recall.values()))),
+        cosine_that_flags_as_many_images=cosine_rival(features, both, planted, alone),
+        images_per_s=len(both[0]) / seconds,
+    )
+    if name == "blood_chula12":
+        smears(index, features[: len(files)], alone)
+
+
+def read_index_of(copies: Path, index: ImageIndex) -> tuple[list[Path], list[str]]:
+    """Files and hashes of the originals, then of the copies."""
+    made = sorted(copies.iterdir())
+    files = [index.root / path for path in index.paths] + made
+    return files, [*index.sha256, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in made)]
+
+
+def cosine_rival(
+    features: np.ndarray,
+    both: tuple[list[Path], list[str]],
+    planted: dict[str, list[tuple[int, Path]]],
+    alone: Twins,
+) -> dict[str, float]:
+    """Recall of a single cosine threshold that flags as many original images as `find_twins`."""
+    n_made = sum(map(len, planted.values()))
+    n_images = len(features) - n_made
+    near = nearest_images(features[:n_images], n_neighbours=1)
+    best = np.full(n_images, -1.0)
+    np.maximum.at(best, near.first, near.cosine)
+    np.maximum.at(best, near.second, near.cosine)
+    n_flagged = max(1, len(np.unique(np.concatenate([alone.first, alone.second]))))
+    threshold = float(np.sort(best)[-n_flagged])
+    centred = features - features.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    place = {path: row for row, path in enumerate(both[0])}
+    own = [centred[row] @ centred[place[copy]] for made in planted.values() for row, copy in made]
+    return {
+        "threshold": round(threshold, 3),
+        "recall": round(float(np.mean(np.array(own) >= threshold)), 3),
+    }
+
+
+def smears(index: ImageIndex, features: np.ndarray, twins: Twins) -> None:
+    """blood_chula12: pairs against smears and overlap of windows, and three ways to split."""
+    archive = Path(os.environ.get("TUNER_DATA") or Path(__file__).parents[2] / "shared/data")
+    with (archive / "blood_chula12_manifest.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    at = np.array([[int(rows[p]["cx"]), int(rows[p]["cy"])] for p in index.paths])
+    smear = np.unique([rows[p]["group"] for p in index.paths], return_inverse=True)[1]
+    found = set(zip(twins.first.tolist(), twins.second.tolist(), strict=True))
+    recall = {}
+    for low, high in ((0.25, 0.5), (0.5, 0.7), (0.7, 0.85), (0.85, 1.01)):
+        true = overlapping(at, smear, low=low, high=high)
+        if true:
+            hit = float(np.mean([pair in found for pair in true]))
+            recall[f"{low:g}-{min(high, 1):g}"] = {"pairs": len(true), "recall": round(hit, 3)}
+    sizes = np.bincount(twins.groups)
+    linked = np.flatnonzero(sizes > 1)
+    spans = [len(np.unique(smear[twins.groups == g])) > 1 for g in linked]
+    emit(
+        "near_duplicates_smears",
+        machine=machine_name(),
+        pairs=len(twins.first),
+        share_in_one_smear=float(np.mean(smear[twins.first] == smear[twins.second])),
+        recall_by_overlap_of_windows=recall,
+        share_of_same_smear_pairs_linked=share_linked(smear, twins.groups),
+        groups=len(linked),
+        groups_that_span_smears=int(np.sum(spans)),
+        images_in_groups=int(sizes[linked].sum()),
+        images_in_groups_that_span_smears=int(sizes[linked[np.array(spans, bool)]].sum()),
+        macro_recall=split_values(features, index.labels, smear=smear, twins=twins.groups),
+    )
+
+
+def overlapping(
+    at: np.ndarray, smear: np.ndarray, *, low: float, high: float
+) -> list[tuple[int, int]]:
+    """Pairs of one smear whose windows of 80 pixels share such a part of their area."""
+    pairs = []
+    for group in np.unique(smear):
+        rows = np.flatnonzero(smear == group)
+        gap = np.abs(at[rows][:, None] - at[rows])
+        shared = np.prod(np.maximum(0, 1 - gap / 80), axis=2)
+        first, second = np.nonzero(np.triu((shared >= low) & (shared < high), 1))
+        pairs += list(zip(rows[first].tolist(), rows[second].tolist(), strict=True))
+    return pairs
+
+
+def share_linked(smear: np.ndarray, groups: np.ndarray) -> float:
+    """Of the pairs of images of one smear, the share in one near-duplicate group."""
+    both = np.unique(np.stack([smear, groups]), axis=1, return_counts=True)[1]
+    of_smear = np.bincount(smear)
+    return float((both * (both - 1)).sum() / (of_smear * (of_smear - 1)).sum())
+
+
+def split_values(
+    features: np.ndarray, labels: np.ndarray, *, smear: np.ndarray, twins: np.ndarray
+) -> dict[str, float]:
+    """Macro recall of a logistic regression over three folds, by how the folds are drawn."""
+    X = PCA(256, random_state=0).fit_transform(features)
+    X /= X.std(axis=0)
+    singles = np.arange(len(labels))
+    values: dict[str, list[float]] = {"random": [], "near_duplicates": [], "smears": []}
+    for seed in range(3):
+        for way, groups in (("random", singles), ("near_duplicates", twins), ("smears", smear)):
+            kind = StratifiedKFold if way == "random" else StratifiedGroupKFold
+            folds = kind(3, shuffle=True, random_state=seed).split(X, labels, groups)
+            predicted = np.zeros_like(labels)
+            for train, test in folds:
+                model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=300)
+                predicted[test] = model.fit(X[train], labels[train]).predict(X[test])
+            values[way].append(recall_score(labels, predicted, average="macro"))
+    return {way: round(float(np.mean(found)), 4) for way, found in values.items()}
+
+
+def measure_synthetic(n_images: int) -> None:
+    """Time and memory of the search for neighbours in features that lie on disk."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.npy"
+        X = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=(n_images, 2048))
+        for start in range(0, n_images, 2048):
+            X[start : start + 2048] = rng.gamma(0.5, size=X[start : start + 2048].shape)
+        X.flush()
+        del X
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start_s = time.perf_counter()
+        nearest_images(np.load(path, mmap_mode="r"))
+        emit(
+            "near_duplicates_synthetic",
+            machine=machine_name(),
+            images=n_images,
+            features_mb=n_images * 2048 * 4 / 1e6,
+            seconds=time.perf_counter() - start_s,
+            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+            peak_rss_before_mb=before / 1e3,
+            peak_own_mb=own_memory_mb(),
+        )
+
+
+def own_memory_mb() -> float:
+    """Memory of this process that is no page of a file, in megabytes, now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1e3
+    return float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", nargs="*", default=list(IMAGE_PX), choices=list(IMAGE_PX))
+    parser.add_argument("--home", type=Path, help="keeps features (default: a temporary folder)")
+    parser.add_argument("--each", type=int, default=40, help="copies of each kind")
+    parser.add_argument("--synthetic", type=int, default=0, help="images of random features")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Home(options.home or Path(temporary) / "home")
+        for name in options.data:
+            (Path(temporary) / name).mkdir(exist_ok=True)
+            measure(name, home=home, n_each=options.each, folder=Path(temporary))
+    if options.synthetic:
+        measure_synthetic(options.synthetic)
+
+
+if __name__ == "__main__":
+    main()

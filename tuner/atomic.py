@@ -1,0 +1,58 @@
+"""Files that are there whole or not at all, whenever a process is killed or the power fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_LEFTOVER_AGE_S = 24 * 3600.0  # no living process takes that long to write a few megabytes
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; what is written there becomes `path` at the end.
+
+    The temporary name is of this call alone, so that several processes and threads may write
+    the same file: the last one wins, and no reader sees a part. When the block raises, `path`
+    stays as it was and nothing is left behind.
+
+    Args:
+        path: File to write or replace; its folder must be there.
+
+    Yields:
+        A path in the same folder at which the block makes a file.
+
+    Raises:
+        OSError: If the file cannot be written out or put in its place.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # a rename may reach the disk before what was written
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write or replace a file; text is written in UTF-8, line ends as they are.
+
+    Raises:
+        OSError: If the file cannot be written; `path` is then as it was.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files that killed processes have left in a folder a day ago or earlier."""
+    for path in folder.glob(".*.tmp"):
+        # Another process may have just renamed it, and one that stays does no harm.
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S:
+                path.unlink()

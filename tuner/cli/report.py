@@ -1,0 +1,55 @@
+"""``tuner report``: one page about a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuner.atomic import write_whole
+from tuner.cli.run import make_mirror, resolve_tracking_uri
+from tuner.cli.studies import find_named
+from tuner.cli.terminal import make_console, say, say_step, warn
+from tuner.config import StudyConfig
+from tuner.errors import TrackingError, UsageError
+from tuner.home import Home
+
+
+def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: str | None) -> None:
+    """Write the report of a study and keep it as an artifact of its MLflow run."""
+    from tuner.report.page import render_report
+
+    at = Home.find(home)
+    folder = find_named(study, at)
+    _check_target(output)
+    console = make_console(is_result=True)
+    page = render_report(folder, root=data_root(folder.config, at))
+    write_whole(output, page)
+    say(console, f"{output}, {len(page.encode()) / 1e6:.1f} MB")
+    mirror = make_mirror(
+        at, resolve_tracking_uri(at, tracking_uri), on_trouble=lambda text: warn(console, text)
+    )
+    try:
+        mirror.attach(folder, "report.html", page)
+    except TrackingError as error:
+        warn(console, f"MLflow has no copy of the report: {error.what}")
+    say_step(console, "open", output.absolute().as_uri())
+
+
+def data_root(config: StudyConfig, home: Home) -> Path | None:
+    """The folder that the paths of a study's images start from, where it is still there."""
+    source = config.data.source
+    if source == "digits":
+        root = home.path / "datasets" / "digits"
+    elif config.data.root is not None:
+        root = Path(config.data.root).expanduser()
+    else:
+        root = Path(source).expanduser()
+        root = root.parent if root.suffix.lower() == ".csv" else root
+    return root.resolve() if root.is_dir() else None
+
+
+def _check_target(output: Path) -> None:
+    if output.is_dir():
+        do = f"name a file in it: -o {output / 'report.html'}"
+        raise UsageError(f"'{output}' is a folder", do=do)
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder '{output.parent}'", do="create it first")
