@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tuner.features.views import view_key
 from tuner.home import Home
 from tuner.search import ask, batch
 from tuner.search.inputs import load_inputs, rows_to_extract
-from tuner.search.recorder import NoRecorder
+from tuner.search.recorder import NoRecorder, Recorder
 from tuner.search.records import Record
 from tuner.search.session import open_study
 from tuner.search.study import Search, open_search, open_storage, run_search
@@ -102,26 +102,34 @@ def time_the_parts() -> None:
     batch.tell = timed(batch.tell, "tell")
 
 
-def random_search(name: str, config: StudyConfig, place: Path, laps: Laps) -> Search:
-    """A study on features without meaning, in the size of a data set."""
-    labels = np.repeat(np.arange(len(SIZES[name])), SIZES[name])
+def random_search(
+    config: StudyConfig,
+    place: Path,
+    laps: Laps,
+    *,
+    sizes: Sequence[int],
+    n_features: int = N_FEATURES,
+    recorder: Recorder | None = None,
+) -> Search:
+    """A study on features without meaning, with so many images of each class."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
     paths = tuple(f"{label}/{i:05d}.png" for i, label in enumerate(labels))
     sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
-    class_names = tuple(f"class {k}" for k in range(len(SIZES[name])))
+    class_names = tuple(f"class {k}" for k in range(len(sizes)))
     index = ImageIndex(place, paths, labels, class_names, sha256)
-    home = Home(place / name)
+    home = Home(place / config.name)
     folder = open_study(config, index, home).folder
-    bank = FeatureBank(home.features, {"features": "random"}, n_features=N_FEATURES)
+    bank = FeatureBank(home.features, {"features": "random"}, n_features=n_features)
     wanted = rows_to_extract(config, folder.images, place, n_classes=len(class_names))
     keys = [view_key(w.sha256, w.view, augmentation=config.augmentation) for w in wanted]
-    features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), N_FEATURES))
+    features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), n_features))
     bank.add(keys, features.astype(np.float32))
     return open_search(
         open_storage(home),
         config=config,
         inputs=load_inputs(config, folder.images, bank, class_names=class_names),
         folder=folder,
-        recorder=NoRecorder(),
+        recorder=recorder or NoRecorder(),
         listener=laps,
         environment={},
     )
@@ -140,7 +148,7 @@ def measure(name: str, options: argparse.Namespace, device: Device) -> None:
     )
     laps = Laps()
     with tempfile.TemporaryDirectory() as place:
-        search = random_search(name, config, Path(place), laps)
+        search = random_search(config, Path(place), laps, sizes=SIZES[name])
         n_rows, n_images = len(search.inputs.y), len(search.inputs.labels)
         say(f"{name}: {n_images} images, {n_rows} rows with views, on {device}")
         run_search(search)

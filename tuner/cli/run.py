@@ -242,6 +242,13 @@ def _say_earlier(opened: Opened, console: Console) -> float | None:
     n_finished = sum(r.kind == "trial" and r.state != "failed" for r in records)
     if n_finished:
         say_fact(console, "trials", f"{n_finished} finished before this start")
+    if seal := opened.folder.seal:
+        last = seal[-1]
+        warn(
+            console,
+            f"the sealed test was opened at {last['opened_at']} with `{last['command']}`: "
+            "what is chosen from now on cannot be judged on untouched images",
+        )
     best = winner(records)
     return best.value if best and best.is_feasible else None
 

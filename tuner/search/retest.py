@@ -134,12 +134,14 @@ def retest(confirming: Confirming, settings: Sequence[Record]) -> Retest:
         StudyError: If plain cross-entropy fails.
     """
     records: dict[str, dict[int, Record]] = {setting.name: {} for setting in settings}
-    todo = [(seed, setting) for seed in confirming.folds for setting in settings]
-    for done, (seed, setting) in enumerate(todo, start=1):
-        record = _known(confirming, setting, seed) or _train(confirming, setting, seed)
-        confirming.recorder.record(confirming.folder, record)
-        confirming.listener.trial_ended(record, n_finished=done, n_trials=len(todo))
-        records[setting.name][seed] = record
+    n_all, n_done, size = len(settings) * len(confirming.folds), 0, confirming.config.search.batch
+    for seed in confirming.folds:
+        for start in range(0, len(settings), size):
+            for record in _retest_batch(confirming, settings[start : start + size], seed):
+                n_done += 1
+                confirming.recorder.record(confirming.folder, record)
+                confirming.listener.trial_ended(record, n_finished=n_done, n_trials=n_all)
+                records[str(record.of)][seed] = record
     kept = [s for s in settings if not _failed(confirming, s, records[s.name].values())]
     predicted = {s.name: _predicted(confirming, records[s.name]) for s in kept}
     plain = kept[0]
@@ -189,30 +191,43 @@ def _name(setting: Record, seed: int) -> str:
     return f"confirm-{setting.name}-seed-{seed}"
 
 
-def _train(confirming: Confirming, setting: Record, seed: int) -> Record:
-    config, inputs = confirming.config_of(seed), confirming.inputs_of(seed)
-    slot = Slot("confirm", _name(setting, seed), setting.params, of=setting.name)
-    started_s = time.time()
-    confirming.listener.trial_started(slot.name, slot.params)
-    prepared = prepare(setting.params, inputs, config=config)
+def _retest_batch(confirming: Confirming, settings: Sequence[Record], seed: int) -> list[Record]:
+    """Records of settings for one seed, in their order; what is not on disk is trained."""
+    known = {s.name: _known(confirming, s, seed) for s in settings}
+    missing = [s for s in settings if known[s.name] is None]
+    trained = {r.of: r for r in _train(confirming, missing, seed)} if missing else {}
+    return [known[s.name] or trained[s.name] for s in settings]
 
-    def on_epoch(_: int, epoch: Epoch) -> bool:
+
+def _train(confirming: Confirming, settings: Sequence[Record], seed: int) -> list[Record]:
+    """Train settings together, as a batch of trials is."""
+    config, inputs = confirming.config_of(seed), confirming.inputs_of(seed)
+    slots = [Slot("confirm", _name(s, seed), s.params, of=s.name) for s in settings]
+    started_s = time.time()
+    for slot in slots:
+        confirming.listener.trial_started(slot.name, slot.params)
+    prepared = [prepare(slot.params, inputs, config=config) for slot in slots]
+
+    def on_epoch(i: int, epoch: Epoch) -> bool:
         value = objective_value(epoch.matrix, config=config)
-        confirming.listener.epoch_ended(slot.name, epoch, value)
+        confirming.listener.epoch_ended(slots[i].name, epoch, value)
         return False
 
-    outcome = train_prepared([prepared], inputs, config=config, on_epoch=on_epoch)[0]
-    record = make_record(
-        slot,
-        outcome,
-        prepared,
-        config=config,
-        environment=confirming.environment,
-        started_s=started_s,
-    )
-    log_prob = outcome.result.log_prob.astype("float32") if outcome.matrix else None
-    save_record(confirming.folder.records_path, record, log_prob=log_prob)
-    return record
+    records = []
+    outcomes = train_prepared(prepared, inputs, config=config, on_epoch=on_epoch)
+    for slot, part, outcome in zip(slots, prepared, outcomes, strict=True):
+        record = make_record(
+            slot,
+            outcome,
+            part,
+            config=config,
+            environment=confirming.environment,
+            started_s=started_s,
+        )
+        log_prob = outcome.result.log_prob.astype("float32") if outcome.matrix else None
+        save_record(confirming.folder.records_path, record, log_prob=log_prob)
+        records.append(record)
+    return records
 
 
 def _failed(confirming: Confirming, setting: Record, records: Iterable[Record]) -> bool:
