@@ -6,6 +6,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
+from hypothesis import settings
+
+# A deadline measures the machine, not the code.
+settings.register_profile("tuner", deadline=None)
+settings.load_profile("tuner")
 
 _SHARED_WEIGHTS = (
     Path(__file__).parents[2] / "shared" / "weights" / "resnet50_imagenet_notop.weights.h5"
