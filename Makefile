@@ -1,11 +1,17 @@
 # make demo   the digits study end to end: table, trials, winner, and the commands to go on
 # make test   everything that continuous integration runs
 # make quick  lint, types and the quick tests
+# make endure a small study killed 60 times at random, then compared with an undisturbed one
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+KILLS ?= 60
+# Processes that share the tests, a file at a time: each imports TensorFlow anew and holds it in
+# memory, so more are worth it only where there are more processors.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test quick lint clean help
+.PHONY: demo test quick endure lint clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -33,11 +39,14 @@ lint: $(BIN)/.made-dev
 	$(BIN)/lint-imports
 
 quick: lint
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test: lint
-	$(BIN)/python -m pytest -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/features tests/training -m 'not slow'
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) tests/features tests/training -m 'not slow'
+
+endure: $(BIN)/.made-dev
+	$(BIN)/python benchmarks/endure.py --kills $(KILLS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -8,8 +8,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import pytest
 from hypothesis import settings
 
-# A deadline measures the machine, not the code.
-settings.register_profile("tuner", deadline=None)
+# A deadline measures the machine, not the code. The same examples each time, so that a failure
+# belongs to the change at hand; --hypothesis-profile explore looks for new ones.
+settings.register_profile("tuner", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("tuner")
 
 _SHARED_WEIGHTS = (

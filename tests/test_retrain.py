@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
+from sklearn.metrics import confusion_matrix as sk_confusion_matrix
 
 from tests.search.small_study import Small, small_config
 from tuner.data.images import read_image
@@ -14,6 +15,7 @@ from tuner.export import Export, build_export, choose_record, compare_matrices, 
 from tuner.export import load_export as read_export
 from tuner.retrain import (
     Plan,
+    adjusted_matrix,
     check_model,
     fresh_plan,
     head_probabilities,
@@ -85,6 +87,16 @@ def test_the_final_head_trains_for_as_long_as_the_plan_says(search, export, fina
     first = initial_weights(key, n_features=64, hidden_units=units, n_classes=n_classes)
     for mine, other in zip(untrained, first, strict=True):
         np.testing.assert_array_equal(mine, np.asarray(other))
+
+
+def test_an_adjusted_model_is_judged_with_its_adjustment(search, export):
+    """Without one the matrix is the folds' own; with one, that of the shifted log odds."""
+    again, labels = train_folds_again(export, search.inputs), search.inputs.labels
+    np.testing.assert_array_equal(adjusted_matrix(again, labels, None), again.matrix)
+    prior = np.array([0.5, 0.2, 0.1, 0.1, 0.1])
+    found = adjusted_matrix(again, labels, (1.5, prior))
+    shifted = (np.exp(again.result.log_prob) / prior**1.5).argmax(axis=1)
+    np.testing.assert_array_equal(found, sk_confusion_matrix(labels, shifted))
 
 
 def test_the_final_head_knows_all_its_images(search, export, final):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tuner.atomic import replacing
 from tuner.config import StudyConfig, parse_study
 from tuner.config.yaml_text import one_line, to_yaml
+from tuner.config.yaml_tree import NOT_YAML
 from tuner.data.index import ImageIndex
 from tuner.data.sources import some
 from tuner.errors import ExportError, StudyError, UsageError
@@ -312,7 +313,7 @@ def load_export(path: Path) -> Export:
         _check_parts(export)
     except KeyError as error:
         raise _damaged(path, f"{error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path, str(error)) from error
     return export
 
@@ -329,7 +330,7 @@ def _read_yaml(path: Path) -> Any:
         raise UsageError(f"'{shown}' is a folder, not an exported file", do=do) from error
     except OSError as error:
         raise ExportError(f"cannot be read: {error.strerror or error}", where=shown) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         reason = getattr(error, "problem", None) or "not a text in UTF-8"
         mark = getattr(error, "problem_mark", None)
         where = f"{shown}:{mark.line + 1}" if mark else shown
@@ -365,7 +366,7 @@ def _is_export(path: Path) -> bool:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, *NOT_YAML):
         return False
     return not text.strip() or (isinstance(content, dict) and "schema" in content)
 

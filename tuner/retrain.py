@@ -77,6 +77,23 @@ def adjusted_head(head: HeadWeights, adjustment: tuple[float, FloatArray] | None
     return head._replace(output_bias=bias.astype(np.float32))
 
 
+def adjusted_matrix(
+    folds: Evaluated, labels: IntArray, adjustment: tuple[float, FloatArray] | None
+) -> IntArray:
+    """Out-of-fold confusion matrix, int64 (n_classes, n_classes), with the model's adjustment.
+
+    Args:
+        folds: As they were trained.
+        labels: Class of each image, int64 (n_images,).
+        adjustment: Strength and effective prior, (n_classes,), or None.
+    """
+    log_prob = folds.result.log_prob
+    if adjustment is not None:
+        tau, prior = adjustment
+        log_prob = log_prob - tau * np.log(prior)
+    return confusion_matrix(labels, log_prob.argmax(axis=1), n_classes=log_prob.shape[1])
+
+
 def head_probabilities(head: HeadWeights, features: NDArray[np.float32]) -> FloatArray:
     """Class probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
     return np.exp(head_log_prob(head, features))

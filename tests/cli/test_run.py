@@ -62,7 +62,7 @@ def test_the_server_is_the_option_then_the_environment_then_the_home(tmp_path, m
     assert resolve_tracking_uri(home, "http://option") == "http://option"
 
 
-@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("command", ["run", pytest.param("check", marks=pytest.mark.slow)])
 def test_a_backend_that_cannot_be_used_is_wrong_usage(tmp_path, command):
     """Keras's traceback for a backend that it does not know becomes one message."""
     (tmp_path / "x.yaml").write_text("{name: x, data: {source: digits, image_px: 32}}")

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.cli.made import HOSTILE, make_baseline, make_matrix, make_record
+from tuner.cli.leader_board import LeaderBoard
 from tuner.cli.tables import class_table, openings, rarest, result_table, sealed_table, title
 from tuner.cli.terminal import (
     command,
@@ -28,6 +29,7 @@ from tuner.cli.terminal import (
 )
 from tuner.cli.trial_lines import TrialLines, fit
 from tuner.search.space import Params
+from tuner.training.folds import Epoch
 
 SUPPORT = [40, 35, 30, 25, 20, 15, 12, 10, 9, 8]
 MATRIX = make_matrix(SUPPORT, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
@@ -175,16 +177,50 @@ def test_a_failed_trial_shows_its_reason_in_full():
     assert lines_of([failed])[1].endswith(f"failed: {reason}")
 
 
-def test_the_live_line_shows_the_setting_and_the_epoch():
-    """On a terminal the running trial is seen before it ends, and nothing of it stays."""
+def epoch_of(matrix, number: int) -> Epoch:
+    """An epoch as training reports it."""
+    return Epoch(number, np.array(matrix), 0.5, 0.4, 1e-4)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_board_fits_and_shows_best_baselines_and_what_trains(width):
+    """Best first, then baselines, then the running setting with its recalls, each on a line."""
+    board = LeaderBoard(HOSTILE, np.array(SUPPORT), n_trials=10)
+    better = make_matrix(SUPPORT, [0] * 10)
+    for record in (
+        make_record(MATRIX, number=1),
+        make_record(better, number=2),
+        make_baseline(MATRIX, "cross_entropy"),
+    ):
+        board.end(record, n_finished=2, n_trials=10)
+    board.start("trial-00003", Params(1.8, 0.4, 3, "balanced"))
+    board.epoch("trial-00003", epoch_of(better, 6))
+    on = console(width, is_terminal=True)
+    on.print(board.drawn(width=width, height=40))
+    shown = printed(on)[2:]
+    assert max(map(cell_len, shown)) <= width
+    assert [line.split()[0] for line in shown[:4]] == ["#2", "#1", "base", "#3"]
+    assert "γ1.80 α0.40 ×3 balanced" in shown[3]
+    assert "1.000" in shown[3]
+    assert "2 of 10 trials" in shown[4]
+    assert "left" in shown[4]
+
+
+def test_nothing_of_the_board_stays():
+    """A terminal is left with the lines of the trials, after an interrupt too."""
     on = console(100, is_terminal=True)
     lines = TrialLines(on, HOSTILE, np.array(SUPPORT), n_trials=2)
-    with lines.shown():
-        lines.trial_started("trial-00003", Params(1.8, 0.4, 3, "balanced"))
-        epoch = type("Epoch", (), {"epoch": 6})()
-        lines.epoch_ended("trial-00003", epoch, 0.8432)
-        lines._progress.refresh()
-    assert "γ1.80 α0.40 ×3 balanced  epoch 7  0.843" in on.file.getvalue()
+
+    def interrupted():
+        with lines.shown():
+            lines.trial_started("trial-00003", Params(1.8, 0.4, 3, "balanced"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    erased = on.file.getvalue().rsplit("trials", 1)[1]
+    assert "\x1b[2K" in erased
+    assert "\x1b[?25h" in erased
 
 
 def test_messages_of_the_recorder_are_one_warning_a_line():

@@ -150,6 +150,7 @@ def test_check_lists_every_planted_pair(tuner, tmp_path):
     assert "group_by: near_duplicates would keep 5 pairs together" in again.out
 
 
+@pytest.mark.slow
 def test_grouping_by_near_duplicates_waits_for_features(tuner, tmp_path):
     """Without features the split cannot be shown, and the command that computes them is named."""
     write_planted(tmp_path / "images")

@@ -50,7 +50,25 @@ def test_a_taken_port_is_said_with_another_one(tuner, tmp_path):
 def test_a_server_is_only_pointed_at(tuner):
     """With a tracking server nothing is started; its address is printed."""
     done = tuner("ui", "--tracking-uri", "http://127.0.0.1:9/")
-    assert (done.code, done.out.split()) == (0, ["open", "http://127.0.0.1:9/"])
+    assert done.code == 0
+    assert "the runs are on the server http://127.0.0.1:9/" in done.out
+    assert done.out.split()[-2:] == ["open", "http://127.0.0.1:9/"]
+
+
+def test_the_dashboard_that_is_not_installed_is_one_command_away(tuner, monkeypatch):
+    """Without optuna-dashboard the message is how to install it."""
+    monkeypatch.setattr("tuner.cli.dashboard.shutil.which", lambda *_, **__: None)
+    done = tuner("ui", "--optuna")
+    assert done.code == 1
+    assert "pip install optuna-dashboard" in done.err
+
+
+def test_the_dashboard_needs_a_journal(tuner, monkeypatch):
+    """A home without studies has nothing for it to show."""
+    monkeypatch.setattr("tuner.cli.dashboard.shutil.which", lambda *_, **__: sys.executable)
+    done = tuner("ui", "--optuna")
+    assert done.code == 1
+    assert "no Optuna journal" in done.err
 
 
 @pytest.mark.slow

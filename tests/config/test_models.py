@@ -45,6 +45,7 @@ def test_defaults_are_the_contract() -> None:
             "cap": "largest",
         },
         "training": {
+            "mode": "bank",
             "hidden_units": 512,
             "dropout": 0.3,
             "learning_rate": 1e-4,

@@ -96,7 +96,8 @@ def test_backbone_stays_frozen_under_training(backbone, pixels):
     inputs = keras.Input((PX, PX, 3))
     head = keras.layers.Dense(3)
     model = keras.Model(inputs, head(backbone(inputs)))
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, jit_compile=False)
     kernel = np.array(head.get_weights()[0])
     x = ops.convert_to_numpy(preprocess(pixels))
     model.train_on_batch(x, np.arange(BATCH) % 3)
@@ -114,6 +115,7 @@ def test_training_flag_makes_no_difference(backbone, pixels):
     )
 
 
+@pytest.mark.slow
 def test_bfloat16_features_are_close_and_leave_the_policy(extractor, pixels):
     """Half-width features differ by a few per cent, come as float32, and are no side effect."""
     before = keras.config.dtype_policy().name
@@ -136,6 +138,7 @@ def test_policy_is_restored_after_an_error(tmp_path):
     assert keras.config.dtype_policy().name == before
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_real_weights_are_those_of_keras(pixels, imagenet_weights):
     """With ImageNet's weights the features are those of Keras's own model of that file."""

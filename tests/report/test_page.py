@@ -118,7 +118,7 @@ def test_an_unconfirmed_study_says_so_on_top_with_the_command(small_page):
     assert "Confirmation" not in page.said("h2")
 
 
-@pytest.mark.parametrize("n_classes", [2, 43])
+@pytest.mark.parametrize("n_classes", [2, pytest.param(43, marks=pytest.mark.slow)])
 def test_few_and_many_classes(make, n_classes):
     """Two and 43 classes make a page in which each class has its k of n."""
     folder = make(n_classes, trials=1, rarest=16, largest=40)
@@ -160,7 +160,12 @@ def test_trials_of_which_all_were_pruned(make):
 
 
 @pytest.mark.parametrize(
-    "failed", [["cross_entropy"], ["cross_entropy", "balanced"], ["balanced"]]
+    "failed",
+    [
+        ["cross_entropy"],
+        ["balanced"],
+        pytest.param(["cross_entropy", "balanced"], marks=pytest.mark.slow),
+    ],
 )
 def test_failed_baselines_are_shown_as_failed(make, failed):
     """Without plain cross-entropy the comparisons with it are left out, not wrong."""
@@ -192,7 +197,11 @@ def test_a_winner_that_was_not_tested_has_no_optimism(make):
 
 @pytest.mark.parametrize(
     ("text", "note"),
-    [("{", "cannot be read"), ('{"schema": 99}', "schema 99"), ("[]", "schema None")],
+    [
+        ("{", "cannot be read"),
+        pytest.param('{"schema": 99}', "schema 99", marks=pytest.mark.slow),
+        pytest.param("[]", "schema None", marks=pytest.mark.slow),
+    ],
 )
 def test_files_of_other_commands_that_cannot_be_read_are_named(make, text, note):
     """A damaged or newer confirmation is a note on the page, not a failure."""
@@ -218,6 +227,7 @@ def test_missing_and_changed_images_leave_a_place_with_the_reason(make, tmp_path
     assert "cannot be opened" in page.text
 
 
+@pytest.mark.slow
 def test_a_large_study_is_small(make, tmp_path):
     """100 trials of 12 classes with examples stay below 3 MB."""
     folder = make(12, trials=100, has_images=True)

@@ -56,7 +56,8 @@ def test_no_attribute_holds_a_test_row(search: Search) -> None:
     assert len(inputs.y) == inputs.X.shape[0] == (inputs.row_of >= 0).sum()
     names = {field.name for field in fields(SearchInputs)}
     arrays = {"X", "y", "row_of", "labels", "fold", "rank"}
-    assert names == arrays | {"class_names", "steps", "rarer_class"}
+    assert names == arrays | {"class_names", "steps", "rarer_class", "live"}
+    assert inputs.live is None  # test_live_inputs.py counts its files
 
 
 @pytest.mark.usefixtures("quick")

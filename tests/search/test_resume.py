@@ -121,7 +121,15 @@ SETTLING: dict[str, Callable[[dict[str, Any]], bool]] = {
     "a queued one is taken": lambda log: log["op_code"] == SET_STATE and log["state"] == RUNNING,
     "its parameters are stored": lambda log: log["op_code"] == SET_PARAM,
 }
-SETTINGS = [(sampler, size) for sampler in ("tpe", "random", "qmc") for size in (1, 3)]
+SETTINGS = [
+    ("tpe", 1),
+    ("tpe", 3),
+    ("qmc", 1),
+    *(
+        pytest.param(*rest, marks=pytest.mark.slow)
+        for rest in [("qmc", 3), ("random", 1), ("random", 3)]
+    ),
+]
 
 
 @pytest.mark.usefixtures("quick")

@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tuner.tracking.content import (
+    _weights,
     common_tags,
     confirmation_metrics,
     record_params,
@@ -100,6 +101,22 @@ def test_params_hold_all_that_decides_the_numbers(study):
     assert "trial_number" not in record_params(
         study.folder, study.add("baseline", None, name="baseline-balanced")
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [("imagenet", "imagenet sha256:abc"), ("random", "random"), ("/mine.h5", "file sha256:abc")],
+)
+def test_weights_are_the_same_param_on_every_machine(study, asked, shown):
+    """Their hash is logged, and neither the path asked for nor the one where they were found."""
+    record = study.add(
+        environment={"weights": "TUNER_WEIGHTS=/home/me/w.h5", "weights_sha256": "abc"}
+    )
+    assert _weights(asked, record.environment) == shown
+    params = record_params(study.folder, record)
+    assert params["weights"] == "imagenet sha256:abc"
+    assert "weights_sha256" not in params
+    assert not any("/home" in value for value in params.values())
 
 
 def test_tags_tell_the_reason_and_the_attempt_only_where_there_is_one(study):

@@ -24,6 +24,7 @@ WITHOUT_DROPOUT = TRAINING.model_copy(update={"dropout": 0.0})
 # stack sizes, and between this engine and `Model.fit`.
 SAME_ENGINE, SAME_AS_FIT = 1e-5, 1e-4
 
+slow = pytest.mark.slow
 on_cpu = pytest.mark.skipif(
     "cpu" not in keras.distribution.list_devices()[0], reason="bits are promised on a CPU only"
 )
@@ -101,7 +102,8 @@ def by_model_fit(head, features, labels):
     )
     model.set_weights(initial_weights(head.key, **shape))
     loss = FocalLoss(head.gamma, head.terms.positive, head.terms.negative)
-    model.compile(keras.optimizers.Adam(TRAINING.learning_rate), loss)
+    # Compiling with XLA takes longer than the 100 steps.
+    model.compile(keras.optimizers.Adam(TRAINING.learning_rate), loss, jit_compile=False)
     rows = RowOrder(head.rows, head.key).take(EPOCHS * STEPS * TRAINING.batch_size)
     history = model.fit(
         features[rows],
@@ -114,24 +116,26 @@ def by_model_fit(head, features, labels):
     return ops.convert_to_numpy(model(features)), history.history["loss"][0]
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_equals_model_fit(n_classes):
+@pytest.mark.parametrize(
+    ("n_classes", "heads_per_stack"),
+    [(2, 1), (3, 2), pytest.param(2, 2, marks=slow), pytest.param(3, 1, marks=slow)],
+)
+def test_equals_model_fit(n_classes, heads_per_stack):
     """After 100 steps each head predicts as one that `Model.fit` trained on the same rows."""
     features, labels = problem(n_classes)
     heads = [make_head(k, n_classes) for k in (1, 5)]
     expected = [by_model_fit(head, features, labels) for head in heads]
     options = {"features": features, "labels": labels, "training": WITHOUT_DROPOUT}
-    for heads_per_stack in (1, 2):
-        stack = stacked(heads, heads_per_stack=heads_per_stack, **options)
-        rate = np.full(2, TRAINING.learning_rate)
-        losses = np.concatenate([stack.train_epoch(rate) for _ in range(EPOCHS)])
-        for k, (logits, loss) in enumerate(expected):
-            found = probabilities(all_logits(stack)[k])
-            np.testing.assert_allclose(found, probabilities(logits), atol=SAME_AS_FIT)
-            assert losses[:, k].mean() == pytest.approx(loss, rel=1e-4)
+    stack = stacked(heads, heads_per_stack=heads_per_stack, **options)
+    rate = np.full(2, TRAINING.learning_rate)
+    losses = np.concatenate([stack.train_epoch(rate) for _ in range(EPOCHS)])
+    for k, (logits, loss) in enumerate(expected):
+        found = probabilities(all_logits(stack)[k])
+        np.testing.assert_allclose(found, probabilities(logits), atol=SAME_AS_FIT)
+        assert losses[:, k].mean() == pytest.approx(loss, rel=1e-4)
 
 
-@pytest.mark.parametrize("n_heads", [2, 9])
+@pytest.mark.parametrize("n_heads", [2, 4, pytest.param(9, marks=slow)])
 def test_one_stack_equals_alone(alone, n_heads):
     """Stacked in one compiled call, each head predicts as it does alone."""
     together = trained(list(range(n_heads)), heads_per_stack=n_heads)
@@ -190,28 +194,29 @@ def test_keep_leaves_the_bits_of_others(alone):
 
 def test_keep_in_one_stack(alone):
     """Compacting a stack moves weights without touching them, and training goes on as before."""
-    stack = stacked(HEADS[:6], heads_per_stack=6)
+    stack = stacked(HEADS[:4], heads_per_stack=4)
     for epoch in range(EPOCHS):
         stack.train_epoch(RATES[stack.alive])
         if epoch == 4:
-            before = [stack.weights(k) for k in (1, 3, 4)]
-            stack.keep([1, 3, 4])
+            before = [stack.weights(k) for k in (1, 3)]
+            stack.keep([1, 3])
             after = [stack.weights(k) for k in stack.alive]
             for old, new in zip(before, after, strict=True):
                 assert all(map(np.array_equal, old, new))
-    for k, logits in zip([1, 3, 4], all_logits(stack), strict=True):
+    for k, logits in zip([1, 3], all_logits(stack), strict=True):
         np.testing.assert_allclose(
             probabilities(logits), probabilities(alone[k]), atol=SAME_ENGINE
         )
 
 
-@pytest.mark.parametrize("heads_per_stack", [1, 3])
+@pytest.mark.parametrize("heads_per_stack", [1, 4])
 def test_settings_do_not_leak(heads_per_stack):
     """Another gamma, alpha, weight, row or rate of one head changes no bit of its neighbours."""
 
     def run(middle, rate):
-        stack = stacked([HEADS[0], middle, HEADS[2]], heads_per_stack=heads_per_stack)
-        losses = np.concatenate([stack.train_epoch(np.array([1e-3, rate, 1e-3])) for _ in "12"])
+        heads, rates = [HEADS[0], middle, *HEADS[2:4]], np.array([1e-3, rate, 1e-3, 1e-3])
+        stack = stacked(heads, heads_per_stack=heads_per_stack)
+        losses = np.concatenate([stack.train_epoch(rates) for _ in range(2)])
         return losses, all_logits(stack)
 
     losses, logits = run(HEADS[1], 1e-3)
@@ -225,22 +230,20 @@ def test_settings_do_not_leak(heads_per_stack):
     middles = [replace(HEADS[1], **{name: value}) for name, value in changes.items()]
     runs = [run(middle, 1e-3) for middle in middles] + [run(HEADS[1], 1e-2)]
     for other_losses, other_logits in runs:
-        for k in (0, 2):
+        for k in (0, 2, 3):
             assert np.array_equal(losses[:, k], other_losses[:, k])
             assert np.array_equal(logits[k], other_logits[k])
         assert not np.array_equal(logits[1], other_logits[1])
 
 
-@pytest.mark.parametrize("heads_per_stack", [1, 2])
+@pytest.mark.parametrize("heads_per_stack", [1, 4])
 def test_one_key_one_trial_of_dice(heads_per_stack):
     """Heads of one key share initial weights, rows and dropout, so equal heads stay equal."""
     other = replace(HEADS[1], key=(5, 2))
-    stack = stacked([HEADS[1], HEADS[1]], heads_per_stack=heads_per_stack)
-    losses = stack.train_epoch(np.full(2, 1e-3))
+    stack = stacked([HEADS[1], HEADS[1], other, HEADS[0]], heads_per_stack=heads_per_stack)
+    losses = stack.train_epoch(np.full(4, 1e-3))
     assert np.array_equal(losses[:, 0], losses[:, 1])
-    stack = stacked([HEADS[1], other], heads_per_stack=heads_per_stack)
-    losses = stack.train_epoch(np.full(2, 1e-3))
-    assert (losses[:, 0] != losses[:, 1]).all()
+    assert (losses[:, 0] != losses[:, 2]).all()
 
 
 def test_logits_are_without_dropout():
@@ -320,9 +323,9 @@ def test_overfits_sixteen_images():
     assert balanced_loss(log_softmax(logits), labels) < 1e-3
 
 
-@pytest.mark.parametrize(("heads_per_stack", "sizes"), [(1, 1), (6, 4)])
+@pytest.mark.parametrize(("heads_per_stack", "sizes"), [(1, 1), (4, 3)])
 def test_little_is_compiled(monkeypatch, heads_per_stack, sizes):
-    """A head alone has one size and six in a stack 6, 3, 2 and 1; later trials compile nothing."""
+    """A head alone has one size and four in a stack 4, 2 and 1; later trials compile nothing."""
     traced = []
     focal_loss = steps_module.focal_loss
 
@@ -334,10 +337,11 @@ def test_little_is_compiled(monkeypatch, heads_per_stack, sizes):
 
     def trial(gamma):
         # An epsilon of its own keeps other tests' compiled functions out of this one.
-        heads = [replace(head, gamma=gamma) for head in HEADS[:6]]
-        stack = stacked(heads, heads_per_stack=heads_per_stack, epsilon=1e-7 + heads_per_stack)
+        heads = [replace(head, gamma=gamma) for head in HEADS[:4]]
+        options = {"epsilon": 1e-7 + heads_per_stack, "training": WITHOUT_DROPOUT}
+        stack = stacked(heads, heads_per_stack=heads_per_stack, **options)
         counts = []
-        for n_left in (5, 4, 3, 2, 1, 0):
+        for n_left in (3, 2, 1, 0):
             stack.train_epoch(np.full(len(stack.alive), 1e-3))
             counts.append(len(traced))
             stack.keep(stack.alive[:n_left])
@@ -363,10 +367,10 @@ def test_memory_is_given_back():
     for _ in range(10):
         trial()
     before = psutil.Process().memory_info().rss
-    for _ in range(40):
+    for _ in range(20):
         trial()
     grown = psutil.Process().memory_info().rss - before
-    # Weights and moments of one trial are 4.7 MB: 190 MB if they stayed.
+    # Weights and moments of one trial are 4.7 MB: 95 MB if they stayed.
     assert grown < 40e6
 
 

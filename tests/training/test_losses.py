@@ -319,7 +319,8 @@ def test_class_weights_work_in_model_fit():
     terms = focal_terms(0.25, n_classes=3)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, use_bias=False)])
     model.set_weights([np.eye(3)])  # logits are the inputs
-    model.compile("sgd", FocalLoss(2.0, terms.positive, terms.negative))
+    loss = FocalLoss(2.0, terms.positive, terms.negative)
+    model.compile("sgd", loss, jit_compile=False)
     history = model.fit(X, y, batch_size=40, class_weight=weight, verbose=0)
     losses = equation(y, X, gamma=2.0, alpha=0.25)
     expected = np.mean(losses * np.array([weight[k] for k in y]))
@@ -338,7 +339,7 @@ def test_heavier_class_is_found_more_often():
             [keras.Input((2,)), keras.layers.Dense(3, kernel_initializer="zeros")]
         )
         loss = FocalLoss(1.0, terms.positive, terms.negative)
-        model.compile(keras.optimizers.Adam(1.0), loss)
+        model.compile(keras.optimizers.Adam(1.0), loss, jit_compile=False)
         model.fit(
             X, y, batch_size=420, epochs=20, class_weight={0: 1.0, 1: 1.0, 2: weight}, verbose=0
         )

@@ -133,7 +133,14 @@ def run(
         typer.Option("--storage", help="Optuna store by URL (default: the home's journal)."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Train on images with fresh views, not on cached features."),
+    ] = False,
     demo: Annotated[bool, typer.Option("--demo", hidden=True)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print events and the result as JSON, one a line.")
+    ] = False,
 ) -> None:
     """Start a study or go on with it, up to its number of trials.
 
@@ -142,7 +149,16 @@ def run(
     from tuner.cli.run import RunOptions, run_study
 
     options = RunOptions(
-        study, trials, tuple(overrides or ()), home, tracking_uri, storage, quiet, demo
+        study,
+        trials,
+        tuple(overrides or ()),
+        home,
+        tracking_uri,
+        storage,
+        quiet,
+        demo,
+        live,
+        as_json,
     )
     run_study(options)
 
@@ -168,17 +184,28 @@ def ui(
     home: _Home = None,
     tracking_uri: _Tracking = None,
     port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Of the server on this machine.")
-    ] = 5000,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--port", min=1, max=65535, help="On this machine (default: 5000; 8080 with --optuna)."
+        ),
+    ] = None,
+    optuna: Annotated[
+        bool, typer.Option("--optuna", help="optuna-dashboard on the home's journal instead.")
+    ] = False,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open MLflow's UI on the home, at the comparison of the study's runs.
 
     Example:  tuner ui steel
     """
+    if optuna:
+        from tuner.cli.dashboard import open_dashboard
+
+        open_dashboard(study, home=home, port=port or 8080, opens_browser=browser)
+        return
     from tuner.cli.ui import open_ui
 
-    open_ui(study, home=home, tracking_uri=tracking_uri, port=port, opens_browser=browser)
+    open_ui(study, home=home, tracking_uri=tracking_uri, port=port or 5000, opens_browser=browser)
 
 
 @app.command()
@@ -263,15 +290,54 @@ def train(
     open_test: Annotated[
         bool, typer.Option("--open-test", help="Score the sealed test; this is recorded.")
     ] = False,
+    live: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--live/--bank", help="On images or cached views (default: as the study)."),
+    ] = None,
+    fine_tune: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--fine-tune", help="Then train ResNet50 from conv5, conv4, … on, too."),
+    ] = None,
+    register: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--register", metavar="NAME", help="Into MLflow's registry, as champion."),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="keras, or saved_model beside it.")
+    ] = "keras",
     home: _Home = None,
+    tracking_uri: _Tracking = None,
 ) -> None:
-    """Train an exported configuration again, to a model.
+    """Train an exported configuration again, to a model with its card.
 
     Example:  tuner train best.yaml -o best.keras
     """
-    from tuner.cli.train import train_export
+    from tuner.cli.train import TrainOptions, train_export
 
-    train_export(config, data=data, output=output, opens_test=open_test, home=home)
+    train_export(
+        TrainOptions(
+            config, data, output, open_test, live, fine_tune, register, tracking_uri, form, home
+        )
+    )
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .keras file that `tuner train` wrote.")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, or patterns in quotes.")],
+    as_json: _Json = False,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="Where to write (default: stdout)."),
+    ] = None,
+) -> None:
+    """Classify images: class and probabilities of each, as CSV or JSON.
+
+    Example:  tuner predict best.keras photos/ > classes.csv
+    """
+    from tuner.cli.predict import predict_images
+
+    predict_images(model, images, as_json=as_json, output=output)
 
 
 @app.command()

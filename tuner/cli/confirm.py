@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from tuner.cli.confirm_tables import calibration_table, class_comparison, retest_table, test_table
+from tuner.cli.report import keep_report
 from tuner.cli.run import find_weights, home_words, make_recorder, start_device
 from tuner.cli.studies import find_named
 from tuner.cli.tables import openings
@@ -48,6 +49,7 @@ def confirm_study(options: ConfirmOptions) -> None:
         try:
             with folder.locked():
                 done = _confirm(folder, home, console, options)
+            keep_report(folder, home, options.tracking_uri, console)
         except KeyboardInterrupt:
             say(make_console(is_result=False), "interrupted; the same command goes on")
             raise
@@ -119,6 +121,7 @@ def _confirm(
         "device": device.name,
         "precision": config.backbone.precision,
         "weights": weights.source,
+        "weights_sha256": weights.sha256,
     }
 
     def read() -> SealedImages:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from tuner.atomic import write_whole
 from tuner.cli.run import make_mirror, resolve_tracking_uri
 from tuner.cli.studies import find_named
 from tuner.cli.terminal import make_console, say, say_step, warn
 from tuner.config import StudyConfig
-from tuner.errors import TrackingError, UsageError
+from tuner.errors import TrackingError, TunerError, UsageError
 from tuner.home import Home
+from tuner.search.folder import StudyFolder
 
 
 def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: str | None) -> None:
@@ -32,6 +35,25 @@ def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: s
     except TrackingError as error:
         warn(console, f"MLflow has no copy of the report: {error.what}")
     say_step(console, "open", output.absolute().as_uri())
+
+
+def keep_report(
+    folder: StudyFolder, home: Home, tracking_uri: str | None, console: Console
+) -> None:
+    """Put the report beside the study's run in MLflow; a failure is said and stops nothing."""
+    from tuner.report.page import render_report
+
+    mirror = make_mirror(
+        home, resolve_tracking_uri(home, tracking_uri), on_trouble=lambda text: warn(console, text)
+    )
+    try:
+        with console.status("writing the report"):
+            page = render_report(folder, root=data_root(folder.config, home))
+            mirror.attach(folder, "report.html", page)
+    except Exception as error:  # hours of training must not end in a traceback of a picture
+        reason = error.what if isinstance(error, TunerError) else error
+        warn(console, f"MLflow has no report of this study: {reason}")
+        say_step(console, "try", f"tuner report {folder.name}")
 
 
 def data_root(config: StudyConfig, home: Home) -> Path | None:

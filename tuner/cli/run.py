@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tuner.cli.studies import load_config
+from tuner.cli.events import EventListener, ExtractionEvents, print_event, print_result_event
+from tuner.cli.studies import leading_question, load_config
 from tuner.cli.tables import class_table, result_table, title
 from tuner.cli.terminal import (
     command,
@@ -28,9 +30,11 @@ from tuner.home import Home
 
 if TYPE_CHECKING:
     from tuner.features.device import Device
+    from tuner.features.extract import Progress as Extraction
     from tuner.features.source import FeatureSource
     from tuner.features.weights_source import ResolvedWeights
     from tuner.search.folder import StudyFolder
+    from tuner.search.inputs import LiveSource
     from tuner.search.recorder import Recorder
     from tuner.search.records import Record
     from tuner.search.session import Opened
@@ -49,6 +53,13 @@ class RunOptions:
     storage: str | None = None
     is_quiet: bool = False
     is_demo: bool = False
+    is_live: bool = False
+    as_json: bool = False
+
+    @property
+    def all_overrides(self) -> list[str]:
+        """Overrides of the study file, with those that have an option of their own."""
+        return [*self.overrides, *(["training.mode=live"] if self.is_live else [])]
 
     def command(self, *, trials: int | None) -> str:
         """The command that goes on with this study, up to so many trials."""
@@ -56,6 +67,7 @@ class RunOptions:
         words += ["--trials", trials] if trials is not None else []
         for override in self.overrides:
             words += ["--set", override]
+        words += ["--live"] if self.is_live else []
         words += home_words(self.home)
         words += ["--tracking-uri", self.tracking_uri] if self.tracking_uri else []
         words += ["--storage", self.storage] if self.storage else []
@@ -66,9 +78,12 @@ def run_study(options: RunOptions) -> None:
     """Run a study and print its result and the commands that follow."""
     home = Home.find(options.home)
     trials = [] if options.trials is None else [f"search.trials={options.trials}"]
-    config = load_config(options.study, [*options.overrides, *trials], home)
-    console = make_console(is_result=False, is_quiet=options.is_quiet)
-    from tuner.search.folder import StudyFolder
+    config = load_config(options.study, [*options.all_overrides, *trials], home)
+    # Lines for machines and a board for people would write over each other.
+    is_quiet = options.is_quiet or (options.as_json and sys.stdout.isatty())
+    console = make_console(is_result=False, is_quiet=is_quiet)
+    from tuner.cli.report import keep_report
+    from tuner.search.folder import StudyFolder, find_study
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -79,7 +94,10 @@ def run_study(options: RunOptions) -> None:
         say(loud, "")
         say(loud, "interrupted; nothing that finished is lost. Go on with:")
         say_step(loud, "go on", options.command(trials=options.trials))
+        if options.as_json:
+            print_event("interrupted", next={"go on": options.command(trials=options.trials)})
         raise
+    keep_report(find_study(home, config.name), home, options.tracking_uri, console)
     _print_result(home, config, options)
 
 
@@ -99,31 +117,44 @@ def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions)
     from tuner.search.inputs import load_inputs
 
     source = open_features(config, home, weights=weights, device=device)
-    opened = open_images(config, home, console, source=source)
+    question = leading_question(options.study, home)
+    opened = open_images(config, home, console, source=source, question=question)
     config = opened.config
-    _say_leaks(source, opened, console, options)
-    fill_features(source, opened, console)
     class_names = opened.index.class_names
-    inputs = load_inputs(config, opened.folder.images, source.bank, class_names=class_names)
+    if options.as_json:
+        print_event("study", **_study_facts(opened, device, question))
+    _say_leaks(source, opened, console, options)
+    also = ExtractionEvents() if options.as_json else None
+    fill_features(source, opened, console, also=also)
+    inputs = load_inputs(
+        config,
+        opened.folder.images,
+        source.bank,
+        class_names=class_names,
+        live=live_source(source, opened, console),
+    )
     lines = TrialLines(
         console,
         class_names,
         _counts(inputs.labels),
         n_trials=config.search.trials,
         best=_say_earlier(opened, console),
+        earlier=opened.folder.records(),
     )
+    listener = EventListener(lines, class_names) if options.as_json else lines
     search = open_search(
         storage,
         config=config,
         inputs=inputs,
         folder=opened.folder,
-        recorder=make_recorder(home, options.tracking_uri, on_trouble=lines.message),
-        listener=lines,
+        recorder=make_recorder(home, options.tracking_uri, on_trouble=listener.message),
+        listener=listener,
         environment={
             "backend": device.backend,
             "device": device.name,
             "precision": config.backbone.precision,
             "weights": weights.source,
+            "weights_sha256": weights.sha256,
         },
     )
     with lines.shown():
@@ -193,7 +224,12 @@ def find_weights(
 
 
 def open_images(
-    config: StudyConfig, home: Home, console: Console, *, source: FeatureSource
+    config: StudyConfig,
+    home: Home,
+    console: Console,
+    *,
+    source: FeatureSource,
+    question: str = "",
 ) -> Opened:
     """Read the images, split them or check that nothing changed, and show the class table."""
     from tuner.cli.twins import group_near_duplicates
@@ -206,7 +242,7 @@ def open_images(
         index = with_groups(config, index, StudyFolder(home.studies / config.name))
     if not is_grouped(config, index):
         index = group_near_duplicates(source, index, console)
-    opened = open_study(config, index, home)
+    opened = open_study(config, index, home, question=question)
     index = opened.index
     images = opened.folder.images
     folds = f"{config.split.folds} folds, sealed test"
@@ -261,8 +297,14 @@ def print_problems(problems: Sequence[Any], console: Console, *, limit: int = 20
         warn(console, f"and {len(problems) - limit} more; see: tuner check")
 
 
-def fill_features(source: FeatureSource, opened: Opened, console: Console) -> None:
-    """Fill the bank with what the search needs, with progress."""
+def fill_features(
+    source: FeatureSource,
+    opened: Opened,
+    console: Console,
+    *,
+    also: Callable[[Extraction], None] | None = None,
+) -> None:
+    """Fill the bank with what the search needs, with progress; `also` is told of it, too."""
     from tuner.search.inputs import rows_to_extract
 
     wanted = rows_to_extract(
@@ -271,12 +313,26 @@ def fill_features(source: FeatureSource, opened: Opened, console: Console) -> No
         opened.index.root,
         n_classes=opened.index.n_classes,
     )
-    with extraction_bar(console) as show:
+    if opened.config.training.mode == "live":
+        wanted = [row for row in wanted if row.view == 0]
+    with extraction_bar(console, also=also) as show:
         n_new = source.fill(wanted, on_progress=show)
     for chunk in source.bank.damaged:
         warn(console, f"{chunk} of the feature bank was damaged; computed again")
     rows = f"{len(wanted):,} rows of images and views, {n_new:,} computed now"
     say_fact(console, "features", rows)
+
+
+def live_source(source: FeatureSource, opened: Opened, console: Console) -> LiveSource | None:
+    """The images and the backbone of a study that trains on images; None for the bank."""
+    from tuner.features.backbone import build_backbone
+    from tuner.search.inputs import LiveSource
+
+    if opened.config.training.mode == "bank":
+        return None
+    say_fact(console, "training", "live: on images, with other views each time")
+    backbone = build_backbone(source.weights, precision=opened.config.backbone.precision)
+    return LiveSource(opened.index.root, backbone)
 
 
 def make_mirror(home: Home, uri: str, *, on_trouble: Callable[[str], None]) -> MlflowRecorder:
@@ -313,6 +369,22 @@ def home_words(home: Path | None) -> list[str]:
     return ["--home", str(home)] if home else []
 
 
+def _study_facts(opened: Opened, device: Device, question: str) -> dict[str, Any]:
+    """What a study is, for machines."""
+    images, config = opened.folder.images, opened.config
+    counts = zip(opened.index.class_names, _counts(images.labels).tolist(), strict=False)
+    return {
+        "study": config.name,
+        "question": question,
+        "folder": str(opened.folder.path),
+        "device": str(device),
+        "images": len(images.paths),
+        "sealed": int((images.fold < 0).sum()),
+        "classes": dict(counts),
+        "n_trials": config.search.trials,
+    }
+
+
 def _counts(labels: Any) -> Any:
     import numpy as np
 
@@ -323,17 +395,28 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
     """The winner beside the baselines, what to think of it, and what to do next."""
     from tuner.search.folder import find_study
     from tuner.search.records import winner
-    from tuner.tracking.connection import without_password
 
     console = make_console(is_result=True)
     folder = find_study(home, config.name)
     records = folder.records()
     best = winner(records)
+    steps = _next_steps(home, config, options)
+    if options.as_json:
+        print_result_event(records, best, folder.class_names, steps=steps)
+        return
     if best is None:
         say(console, "no trial has finished; see the reasons above")
         return
     console.print()
     print_winner(folder, best, console)
+    for name, line in steps.items():
+        say_step(console, name, line)
+
+
+def _next_steps(home: Home, config: StudyConfig, options: RunOptions) -> dict[str, str]:
+    """The commands that follow a run."""
+    from tuner.tracking.connection import without_password
+
     words = home_words(options.home)
     uri = resolve_tracking_uri(home, options.tracking_uri)
     server = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
@@ -347,8 +430,7 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
     }
     if uri.startswith(("http://", "https://")):
         del steps["or plain"]
-    for name, line in steps.items():
-        say_step(console, name, line)
+    return steps
 
 
 def print_winner(folder: StudyFolder, best: Record, console: Console) -> None:

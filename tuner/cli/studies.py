@@ -23,6 +23,15 @@ def load_config(study: str, overrides: Sequence[str], home: Home) -> StudyConfig
     return parse_study(dump_study(stored), source=f"study '{study}'", overrides=overrides)
 
 
+def leading_question(study: str, home: Home) -> str:
+    """First line of the comment at the head of a study file: its question; "" for a name."""
+    if not _is_file(study, home):
+        return ""
+    with Path(study).open(encoding="utf-8-sig") as stream:
+        first = stream.readline().strip()
+    return first.lstrip("#").strip() if first.startswith("#") else ""
+
+
 def find_named(study: str, home: Home) -> StudyFolder:
     """The folder of the study that a file describes, or of that name.
 

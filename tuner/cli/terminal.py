@@ -7,7 +7,7 @@ may be called ``[bold]``.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -92,8 +92,15 @@ def warn(console: Console, text: str) -> None:
 
 
 @contextmanager
-def extraction_bar(console: Console) -> Iterator[Any]:
-    """A callback for `fill_bank` that shows rows, rows a second and time left."""
+def extraction_bar(
+    console: Console, *, also: Callable[[Extraction], None] | None = None
+) -> Iterator[Any]:
+    """A callback for `fill_bank` that shows rows, rows a second and time left.
+
+    Args:
+        console: Where to show it.
+        also: Told of each step, too.
+    """
     bar = Progress(
         TextColumn("features"),
         BarColumn(bar_width=30),
@@ -107,6 +114,8 @@ def extraction_bar(console: Console) -> Iterator[Any]:
 
     def show(progress: Extraction) -> None:
         nonlocal said
+        if also is not None:
+            also(progress)
         speed = f"{progress.rows_per_s:,.0f} rows/s"
         if console.is_terminal:
             if not bar.task_ids:

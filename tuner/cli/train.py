@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich.console import Console
 
+from tuner.cli.model_files import Trained, hand_over, write_trained
 from tuner.cli.run import (
     fill_features,
     find_weights,
     home_words,
+    live_source,
     print_problems,
+    resolve_tracking_uri,
     start_device,
 )
 from tuner.cli.studies import find_named
@@ -49,6 +53,8 @@ _LARGEST_TAU = 10
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
     from tuner.search.inputs import SearchInputs
+    from tuner.search.plan import Plan
+    from tuner.training.steps import HeadWeights
 
 
 def export_study(
@@ -92,20 +98,53 @@ def _tau(text: str | None, folder: StudyFolder, record: Record) -> float | None:
     return tau
 
 
-def train_export(
-    path: Path, *, data: str | None, output: Path | None, opens_test: bool, home: Path | None
-) -> None:
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the user wrote after ``tuner train``.
+
+    Attributes:
+        is_live: On images or on the bank; None for what the study did.
+        stage: First stage of the backbone to fine-tune.
+        register: Name in MLflow's registry.
+        form: "keras" or, beside that file, "saved_model".
+    """
+
+    config: Path
+    data: str | None = None
+    output: Path | None = None
+    opens_test: bool = False
+    is_live: bool | None = None
+    stage: str | None = None
+    register: str | None = None
+    tracking_uri: str | None = None
+    form: str = "keras"
+    home: Path | None = None
+
+    @property
+    def target(self) -> Path:
+        """Where the model is written."""
+        return self.output or self.config.with_suffix(".keras")
+
+
+def train_export(options: TrainOptions) -> None:
     """Train an exported configuration again, check it, and write the model."""
-    at = Home.find(home)
-    target = output or path.with_suffix(".keras")
-    export = _with_images(_load(path, at), data)
-    _check_target(target)
+    at, path = Home.find(options.home), options.config
+    if options.form not in ("keras", "saved_model"):
+        do = "write keras or saved_model"
+        raise UsageError(f"--format '{options.form}' is no format of a model", do=do)
+    export = _with_images(_load(path, at), options.data)
+    recorded_mode = export.config.training.mode
+    export = _with_mode(export, options.is_live)
+    _check_target(options.target)
     console = make_console(is_result=False)
     device = start_device(console, export.config)
     _, weights = find_weights(export.config, console)
 
     from tuner.features.source import open_features
+    from tuner.retrain_live import check_stage
     from tuner.search.inputs import load_inputs
+
+    check_stage(options.stage)
 
     source = open_features(export.config, at, weights=weights, device=device)
     opened, is_same = _open_data(export, at, console, source=source)
@@ -115,8 +154,12 @@ def train_export(
         opened.folder.images,
         source.bank,
         class_names=opened.index.class_names,
+        live=live_source(source, opened, console),
     )
-    _train(export, inputs, opened, source, target, is_same=is_same, opens_test=opens_test)
+    unlike = "" if is_same else "other images or folds than the export's"
+    if recorded_mode != export.config.training.mode:
+        unlike = f"trained otherwise than the study ({recorded_mode})"
+    _train(export, inputs, opened, source, options, unlike=unlike)
 
 
 def _load(path: Path, home: Home) -> Export:
@@ -135,6 +178,16 @@ def _with_images(export: Export, data: str | None) -> Export:
         changes["group_by"] = None  # a column of the manifest that the study had
     images = export.config.data.model_copy(update=changes)
     config = export.config.model_copy(update={"data": images})
+    return Export(config, export.params, export.record)
+
+
+def _with_mode(export: Export, is_live: bool | None) -> Export:
+    """The export with another way of training than its study's, when the user names one."""
+    if is_live is None:
+        return export
+    mode: Literal["bank", "live"] = "live" if is_live else "bank"
+    training = export.config.training.model_copy(update={"mode": mode})
+    config = export.config.model_copy(update={"training": training})
     return Export(config, export.params, export.record)
 
 
@@ -159,43 +212,85 @@ def _train(
     inputs: SearchInputs,
     opened: Opened,
     source: FeatureSource,
-    target: Path,
+    options: TrainOptions,
     *,
-    is_same: bool,
-    opens_test: bool,
+    unlike: str,
 ) -> None:
     """The folds as a check, the final head, the model, and the test only when asked."""
     from tuner.retrain import (
         adjusted_head,
+        adjusted_matrix,
         fresh_plan,
         recorded_plan,
-        train_final,
         train_folds_again,
     )
 
     console, results = make_console(is_result=False), make_console(is_result=True)
     with console.status("training the folds again"):
         folds = train_folds_again(export, inputs)
-    _say_reproduction(export, np.array(folds.matrix), results, is_same=is_same)
-    plan = recorded_plan(export) if is_same else fresh_plan(folds)
+    _say_reproduction(export, np.array(folds.matrix), results, unlike=unlike)
+    plan = fresh_plan(folds) if unlike else recorded_plan(export)
     with console.status(f"training on all {len(inputs.labels):,} non-test images"):
-        head = adjusted_head(train_final(export, inputs, plan), export.adjustment)
+        trained, backbone = _train_final(export, inputs, plan, source, opened, options)
+    head = adjusted_head(trained, export.adjustment)
+    matrix = adjusted_matrix(folds, inputs.labels, export.adjustment)
+    model = Trained(head, backbone, matrix, options.stage)
     views = " and views of them" if export.params.augmentation_multiplier else ""
     images = f"{len(inputs.labels):,} images{views}, {inputs.n_classes} classes"
     say(results, f"final head: {plan.epochs} epochs on {images}")
+    if options.stage:
+        from tuner.retrain_live import FINE_TUNE_EPOCHS
+
+        say(results, f"backbone fine-tuned from {options.stage} on, {FINE_TUNE_EPOCHS} epochs")
     with console.status("writing the model and reading it back"):
-        worst = _write_model(export, head, opened, source, target)
-    say(results, f"model written to {target}")
+        worst = write_trained(export, model, opened, source, options.target)
+    say(results, f"model written to {options.target}")
     say(results, f"  read back; on real files its probabilities differ by at most {worst:.4f}")
-    if opens_test:
-        _open_test(export, head, opened, source, results)
+    hand_over(
+        options.target,
+        opened,
+        results,
+        form=options.form,
+        register=options.register,
+        tracking_uri=resolve_tracking_uri(Home.find(options.home), options.tracking_uri),
+        artifacts=Home.find(options.home).artifacts,
+    )
+    if options.opens_test:
+        _open_test(export, model, opened, source, results)
 
 
-def _say_reproduction(export: Export, matrix: Any, results: Console, *, is_same: bool) -> None:
+def _train_final(
+    export: Export,
+    inputs: SearchInputs,
+    plan: Plan,
+    source: FeatureSource,
+    opened: Opened,
+    options: TrainOptions,
+) -> tuple[HeadWeights, Any]:
+    """The final head, and the backbone where it is another than its weights'."""
+    from tuner.features.backbone import build_backbone
+    from tuner.retrain import train_final
+    from tuner.retrain_live import train_final_live
+    from tuner.search.inputs import LiveSource, with_live
+
+    if options.stage is None:
+        train = train_final if inputs.live is None else train_final_live
+        return train(export, inputs, plan), None
+    head = None
+    if inputs.live is None:
+        head = train_final(export, inputs, plan)
+        backbone = build_backbone(source.weights, precision=export.config.backbone.precision)
+        place = LiveSource(opened.index.root, backbone)
+        inputs = with_live(inputs, place, opened.folder.images, config=export.config)
+    head = train_final_live(export, inputs, plan, head=head, stage=options.stage)
+    return head, inputs.live.backbone if inputs.live else None
+
+
+def _say_reproduction(export: Export, matrix: Any, results: Console, *, unlike: str) -> None:
     found = compare_matrices(export.matrix, matrix)
     numbers = f"macro recall {found.found:.4f}, recorded {found.recorded:.4f}"
-    if not is_same:
-        say(results, f"other images or folds than the export's: {numbers}")
+    if unlike:
+        say(results, f"{unlike}: {numbers}")
     elif found.is_exact:
         say(results, f"reproduced: the out-of-fold confusion matrix is the same; {numbers}")
     else:
@@ -248,68 +343,25 @@ def _holds(folder: StudyFolder, data_fingerprint: str, split_fingerprint: str) -
     )
 
 
-def _write_model(
-    export: Export, head: Any, opened: Opened, source: FeatureSource, target: Path
-) -> float:
-    """Write the model, once its file was read back and agreed with the head on real images."""
-    import keras
-
-    from tuner.features.views import view_key
-    from tuner.retrain import check_model, head_probabilities
-    from tuner.training.model import build_model, save_model
-
-    config, images = export.config, opened.folder.images
-    model = build_model(
-        head,
-        source.weights,
-        image_px=config.data.image_px,
-        dropout=config.training.dropout,
-        precision=config.backbone.precision,
-        name="tuner_model",
-    )
-    card = {
-        "class_names": list(opened.index.class_names),
-        "image_px": config.data.image_px,
-        "input": "uint8 RGB pixels, (batch, height, width, 3), any size",
-        "output": "probabilities, (batch, n_classes), in the order of class_names",
-        "export": export.record,
-        "trained_on": opened.index.fingerprint,
-    }
-    rows = images.search_rows
-    chosen = rows[np.linspace(0, len(rows) - 1, min(16, len(rows))).astype(int)]
-    keys = [view_key(images.sha256[i], 0, augmentation=config.augmentation) for i in chosen]
-    expected = head_probabilities(head, source.bank.read(keys))
-    files = [opened.index.root / images.paths[i] for i in chosen]
-    worst: list[float] = []
-
-    def check(path: Path) -> None:
-        loaded = keras.saving.load_model(path)
-        worst.append(check_model(loaded, expected, files, config=config))
-
-    save_model(model, target, card=card, check=check)
-    return worst[0]
-
-
 def _open_test(
     export: Export,
-    head: Any,
+    model: Trained,
     opened: Opened,
     source: FeatureSource,
     results: Console,
 ) -> None:
     """Record the opening, then score the sealed test."""
     from tuner.features.extract import ViewOf
-    from tuner.features.views import view_key
     from tuner.retrain import test_matrix
 
     images = opened.folder.images
     times = opened.folder.open_seal(command=command("tuner", *sys.argv[1:]))
     rows = np.flatnonzero(images.fold < 0)
-    root, augmentation = opened.index.root, export.config.augmentation
-    source.fill([ViewOf(root / images.paths[i], images.sha256[i], 0) for i in rows])
-    keys = [view_key(images.sha256[i], 0, augmentation=augmentation) for i in rows]
-    names = opened.index.class_names
-    matrix = test_matrix(head, source.bank.read(keys), images.labels[rows], n_classes=len(names))
+    root, names = opened.index.root, opened.index.class_names
+    if model.backbone is None:
+        source.fill([ViewOf(root / images.paths[i], images.sha256[i], 0) for i in rows])
+    features = model.features(export.config, opened, source, rows)
+    matrix = test_matrix(model.head, features, images.labels[rows], n_classes=len(names))
     results.print(sealed_table(matrix, names))
     say(results, f"sealed test, {openings(times)}; recorded")
     if times > 1:

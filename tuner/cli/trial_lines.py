@@ -1,4 +1,7 @@
-"""The live part of a run: a line per trial, and what trains now."""
+"""The live part of a run: a line per trial, and below them a board of the best and the running.
+
+The lines stay when the run has ended; the board goes. A pipe gets the lines alone.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
 from rich.text import Text
 
+from tuner.cli.leader_board import LeaderBoard
 from tuner.cli.tables import rarest
 from tuner.cli.terminal import pad_left, pad_right, printable, short, short_names, warn
 from tuner.evaluation.intervals import macro_recall_standard_error
@@ -32,6 +29,7 @@ IntArray = NDArray[np.int64]
 
 _LABEL, _SETTING, _RECALL = 5, 32, 12  # "γ2.13 α0.42 ×0 effective_number", "0.865 ±0.018"
 _EPOCHS, _TIME = 7, 9
+_REDRAWS_PER_S = 2  # each takes a core a few milliseconds
 _WIDE, _CLASS = 100, (11, 15)  # narrower terminals get no times; least and most of a class
 
 
@@ -60,7 +58,7 @@ def fit(width: int) -> Layout:
 
 
 class TrialLines:
-    """A listener that prints a line per trial and, on a terminal, what trains now.
+    """A listener that prints a line per trial and, on a terminal, keeps a board below them.
 
     Args:
         console: Where to print.
@@ -69,6 +67,7 @@ class TrialLines:
         n_trials: Trials in all.
         best: Objective of the best feasible setting of earlier starts, if any.
         unit: What is counted.
+        earlier: Records of earlier starts, for the board.
     """
 
     def __init__(
@@ -80,49 +79,48 @@ class TrialLines:
         n_trials: int,
         best: float | None = None,
         unit: str = "trials",
+        earlier: Sequence[Record] = (),
     ) -> None:
         self._console, self._layout = console, fit(console.width)
         self._rarest = rarest(counts)[: self._layout.n_classes]
         self._names = class_names
         self._best = -np.inf if best is None else best
-        self._settings: dict[str, str] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._n_trials = n_trials
-        self._task: TaskID | None = None
+        self.board = LeaderBoard(class_names, counts, n_trials, unit)
+        for record in earlier:
+            self.board.know(record)
+        self.board.n_finished = sum(r.kind == "trial" and r.state != "failed" for r in earlier)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Print the header, keep the live line while the search runs, then remove it."""
+        """Print the header, keep the board while the search runs, then remove it."""
         names = short_names(self._names, self._layout.class_width - 1)
         heads = [names[k] for k in self._rarest]
         self._print(Text(self._cells("", "setting", "macro recall", heads, "epochs", "time")))
-        with self._progress:
-            self._task = self._progress.add_task("starting", total=self._n_trials)
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            yield
+            return
+        with Live(
+            get_renderable=lambda: self.board.drawn(
+                width=self._console.width, height=self._console.height
+            ),
+            console=self._console,
+            transient=True,
+            refresh_per_second=_REDRAWS_PER_S,
+            redirect_stdout=False,  # results are whole, wherever they go
+        ):
             yield
 
     def trial_started(self, name: str, params: Params) -> None:
-        """Remember the setting for the live line."""
-        self._settings[name] = str(params)
+        """Show the setting on the board."""
+        self.board.start(name, params)
 
     def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
         """Show how far the running trial is."""
-        if self._task is not None:
-            text = f"{self._settings[name]}  epoch {epoch.epoch + 1}  {value:.3f}"
-            self._progress.update(self._task, description=text)
+        self.board.epoch(name, epoch)
 
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         """Print the line of a finished trial or baseline."""
-        if self._task is not None:
-            self._progress.update(self._task, completed=n_finished, total=n_trials)
+        self.board.end(record, n_finished=n_finished, n_trials=n_trials)
         value = -np.inf if record.value is None else record.value
         is_ranked = record.state == "complete" and record.kind != "confirm"
         is_best = is_ranked and record.is_feasible and value > self._best
@@ -132,8 +130,7 @@ class TrialLines:
 
     def step(self, text: str) -> None:
         """Show what goes on."""
-        if self._task is not None:
-            self._progress.update(self._task, description=printable(text))
+        self.board.doing = text
         if not self._console.is_terminal:
             self._print(Text(printable(text), style="dim"))
 

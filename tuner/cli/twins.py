@@ -30,6 +30,7 @@ IntArray = NDArray[np.int64]
 
 _PAIRS_SHOWN = 20
 _SCHEMA = 1
+_SENTENCE = ("images", "images_across", "test_images", "test_images_across")
 
 
 def has_features(source: FeatureSource, index: ImageIndex) -> bool:
@@ -110,13 +111,23 @@ def study_leaks(
     Found once for a study and kept in its folder, so that every later start says the same.
     """
     path = folder.path / "near_duplicates.json"
-    if not path.exists():
+    kept = _kept_facts(path)
+    if kept is None:
         extract_images(source, index, console)
         twins = compare_images(source, index, console)
-        facts = leak_facts(twins, index, folder.images.fold)
-        write_whole(path, json.dumps(facts, indent=1))
-    kept: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        kept = leak_facts(twins, index, folder.images.fold)
+        write_whole(path, json.dumps(kept, indent=1))
     return kept
+
+
+def _kept_facts(path: Path) -> dict[str, Any] | None:
+    """What an earlier start has found; None when there is nothing, or nothing that can be used."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        is_sound = kept["schema"] == _SCHEMA and all(isinstance(kept[k], int) for k in _SENTENCE)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(kept) if is_sound else None
 
 
 def leak_sentence(facts: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,9 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tuner.home import Home
 _HOST = "127.0.0.1"
 _START_S = 120.0
 _STOP_S = 10.0
+_ASK_S = 5.0
 
 
 def open_ui(
@@ -49,19 +51,23 @@ def open_ui(
             where=str(at.path),
             do="run a study first, or rebuild the mirror with: tuner sync STUDY",
         )
-    path = _comparison(uri, find_named(study, at).name) if study else "/"
+    paths = _comparison(uri, find_named(study, at).name) if study else ["/"]
     if is_server:
-        _show(f"{uri.rstrip('/')}{path}", console, opens_browser=opens_browser)
+        say(console, f"the runs are on the server {without_password(uri)}")
+        _show([f"{uri.rstrip('/')}{path}" for path in paths], console, opens_browser=opens_browser)
         return
-    _refuse_taken(port)
+    base = f"http://{_HOST}:{port}"
+    pages = [base + path for path in paths]
+    if _is_serving(base, at):
+        say(console, f"a server of this home is running at {base} already")
+        _show(pages, console, opens_browser=opens_browser)
+        return
+    refuse_taken(port)
     words = ["--backend-store-uri", uri, "--host", _HOST, "--port", str(port)]
     say_step(console, "plain", without_password(command("mlflow", "ui", *words)))
-    base = f"http://{_HOST}:{port}"
-    threading.Thread(
-        target=_show_when_up, args=(base, path, console, opens_browser), daemon=True
-    ).start()
+    show_when_up(f"{base}/health", pages, console, opens_browser=opens_browser)
     say(console, "Ctrl-C stops it", style="dim")
-    code = _serve(words)
+    code = serve([sys.executable, "-m", "mlflow", "ui", *words])
     if code:
         raise TrackingError(
             f"MLflow's server ended with exit code {code}",
@@ -70,17 +76,28 @@ def open_ui(
         )
 
 
-def _comparison(uri: str, study: str) -> str:
-    from tuner.tracking.address import comparison_path
+def _comparison(uri: str, study: str) -> list[str]:
+    from tuner.tracking.address import comparison_paths
 
-    return comparison_path(uri, study)
+    return comparison_paths(uri, study)
 
 
-def _serve(words: list[str]) -> int:
-    """Run MLflow's server until it ends or the user stops it; no process stays behind."""
+def _is_serving(base: str, home: Home) -> bool:
+    """Whether an MLflow server at this address keeps its artifacts in this home."""
+    ask = f"{base}/api/2.0/mlflow/experiments/search?max_results=1000"
+    try:
+        with urllib.request.urlopen(ask, timeout=_ASK_S) as answer:
+            found = json.load(answer).get("experiments", [])
+    except (OSError, ValueError, AttributeError):  # nobody, or somebody else
+        return False
+    place = home.artifacts.absolute().as_uri().rstrip("/")
+    return any(str(e.get("artifact_location", "")).startswith(f"{place}/") for e in found)
+
+
+def serve(program: list[str]) -> int:
+    """Run a server until it ends or the user stops it; no process stays behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A group of its own: its workers would outlive it and keep the port.
-    program = [sys.executable, "-m", "mlflow", "ui", *words]
     server = subprocess.Popen(program, start_new_session=True)
     try:
         return server.wait()
@@ -92,7 +109,12 @@ def _serve(words: list[str]) -> int:
             os.killpg(server.pid, signal.SIGKILL)
 
 
-def _refuse_taken(port: int) -> None:
+def refuse_taken(port: int, *, option: str = "") -> None:
+    """Raise when somebody listens at the port.
+
+    Raises:
+        TrackingError: With a command for the next port; `option` is part of it.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -101,25 +123,33 @@ def _refuse_taken(port: int) -> None:
             raise TrackingError(
                 f"port {port} is taken by another program, perhaps an earlier `tuner ui`",
                 where=f"http://{_HOST}:{port}",
-                do=f"look there, or choose another: tuner ui --port {port + 1}",
+                do=f"look there, or choose another: tuner ui {option}--port {port + 1}",
             ) from error
 
 
-def _show_when_up(base: str, path: str, console: Console, opens_browser: bool) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"{base}/health", timeout=2):
-                _show(base + path, console, opens_browser=opens_browser)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
+def show_when_up(
+    probe: str, pages: Sequence[str], console: Console, *, opens_browser: bool
+) -> None:
+    """Say the pages, and open the first one, once the server answers at `probe`."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(probe, timeout=2):
+                    _show(pages, console, opens_browser=opens_browser)
+                    return
+            except OSError:
+                time.sleep(0.3)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def _show(url: str, console: Console, *, opens_browser: bool) -> None:
-    say_step(console, "open", url)
+def _show(pages: Sequence[str], console: Console, *, opens_browser: bool) -> None:
+    for name, url in zip(("open", "shorter"), pages, strict=False):
+        say_step(console, name, url)
     if opens_browser and console.is_terminal:
-        webbrowser.open(url)
+        webbrowser.open(pages[0])
 
 
 def sync_mirror(study: str, *, home: Path | None, tracking_uri: str | None) -> None:

@@ -168,6 +168,10 @@ class AugmentationConfig(_Block):
 class TrainingConfig(_Block):
     """The fixed recipe of every head."""
 
+    mode: Literal["bank", "live"] = Field(
+        default="bank",
+        description="bank: cached views | live: images, other views each time, far slower",
+    )
     hidden_units: int = Field(default=512, ge=1, description="of the dense layer")
     dropout: float = Field(default=0.3, ge=0, lt=1, description="share of units left out")
     learning_rate: float = Field(default=1e-4, gt=0, description="of Adam, at the start")

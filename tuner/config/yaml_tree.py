@@ -22,7 +22,7 @@ MAX_VALUES = 10_000  # aliases can make a small file expand without end
 MAX_DEPTH = 20
 
 # PyYAML lets an escape beyond Unicode, "\UFFFFFFFF", out as ValueError or OverflowError.
-_NOT_YAML = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
+NOT_YAML = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
 _SYNTAX_WORDS = {
     "found character '\\t' that cannot start any token": "a tab cannot indent; write spaces",
     "mapping values are not allowed here": (
@@ -93,7 +93,7 @@ def read_tree(text: str, *, source: str, overrides: Sequence[str] = ()) -> Tree:
     tree = Tree(source)
     try:
         node = yaml.compose(text, Loader)
-    except _NOT_YAML as error:
+    except NOT_YAML as error:
         raise StudyFileError(
             f"{source} cannot be read as YAML", where=f"{source}{_syntax(error, text)}"
         ) from error
@@ -203,7 +203,7 @@ def _apply_override(tree: Tree, override: str, *, number: int) -> None:
         return
     try:
         node = yaml.compose(text, Loader) or ScalarNode(f"{TAG}null", "")
-    except _NOT_YAML as error:
+    except NOT_YAML as error:
         reason = _syntax(error, text).partition("  ")[2]
         tree.problems.append((place, f"{dotted(path)}: cannot be read as YAML: {reason}"))
         return

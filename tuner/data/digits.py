@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.errors import DataError
+
 # Images kept of each digit, round(178 * (20 / 178) ** (digit / 9)): about 9 to 1.
 N_IMAGES = (178, 140, 110, 86, 67, 53, 41, 33, 25, 20)
 
@@ -26,9 +28,24 @@ def write_digits(folder: Path) -> Path:
 
     Returns:
         `folder`.
+
+    Raises:
+        DataError: If they cannot be written.
     """
-    if _is_whole(folder):
-        return folder
+    if not _is_whole(folder):
+        try:
+            _put(folder)
+        except OSError as error:
+            raise DataError(
+                f"the bundled digits cannot be written: {error.strerror or error}",
+                where=str(folder),
+                do="free disk space or mend permissions, or choose another --home",
+            ) from error
+    return folder
+
+
+def _put(folder: Path) -> None:
+    """Write the digits beside their place, then rename."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
         made, old = Path(place) / "made", Path(place) / "old"
@@ -40,7 +57,6 @@ def write_digits(folder: Path) -> Path:
         except OSError:
             if not _is_whole(folder):  # whole: somebody else was faster
                 raise
-    return folder
 
 
 def _write(folder: Path) -> None:

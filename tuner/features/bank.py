@@ -117,10 +117,19 @@ class FeatureBank:
             features: float32 (n_rows, n_features).
 
         Raises:
-            BankError: If the disk is full or not writable.
+            BankError: If the disk is full or not writable, or a feature is not finite.
         """
         if features.shape != (len(keys), self._n_features):
             raise ValueError(f"expected {(len(keys), self._n_features)}, got {features.shape}")
+        is_finite = np.isfinite(features).all(axis=1)
+        if not is_finite.all():  # kept, they would fail every study on these images
+            first = keys[int(np.flatnonzero(~is_finite)[0])]
+            raise BankError(
+                f"{int((~is_finite).sum())} of {len(keys)} rows of features are not finite",
+                where=f"first: {first} (hash of the file, view)",
+                do="check backbone.weights: a damaged or foreign file gives NaN; or set "
+                "backbone.precision: float32",
+            )
         chunk = _chunk_name(keys)
         stream = io.BytesIO()
         np.save(stream, features.astype("<f4", copy=False), allow_pickle=False)

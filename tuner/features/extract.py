@@ -162,12 +162,16 @@ def _start_reads(part: Sequence[ViewOf], pool: ThreadPoolExecutor, image_px: int
     reads: list[_Read] = []
     for _, views in groupby(part, key=lambda row: row.path):
         same = list(views)
-        reads += zip(same, [pool.submit(_read_pixels, same[0], image_px)] * len(same), strict=True)
+        reads += zip(same, [pool.submit(read_pixels, same[0], image_px)] * len(same), strict=True)
     return reads
 
 
-def _read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
-    """Pixels of a file that still is the one that was indexed."""
+def read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
+    """Pixels of a file that still is the one that was indexed, uint8 (image_px, image_px, 3).
+
+    Raises:
+        DataError: If it cannot be read, or its bytes have changed.
+    """
     # Otherwise the bank would give the new picture's features under the old one's name to
     # every later study.
     if hashlib.sha256(read_bytes(row.path)).hexdigest() != row.sha256:

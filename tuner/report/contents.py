@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from tuner.errors import StudyError
+from tuner.search.confirmed_form import CONFIRMATION
 from tuner.search.folder import TEST, StudyFolder
+from tuner.search.free import FREE
 from tuner.search.records import Record, load_log_prob, winner
+from tuner.search.stored import reason_of
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -111,12 +115,16 @@ def read_contents(folder: StudyFolder, *, root: Path | None) -> Contents:
     """
     notes: list[str] = []
     records = [r for r in folder.records() if r.kind != "confirm"]
-    confirmation = _read(folder.path / "confirmation.json", notes)
-    free = _read(folder.path / "free.json", notes)
+    n_classes = len(folder.class_names)
+    confirmation = _read(folder.path / "confirmation.json", CONFIRMATION, notes)
+    if confirmation and len(confirmation["test"]["support"]) != n_classes:
+        notes.append(f"confirmation.json is not of {n_classes} classes")
+        confirmation = None
+    free = _read(folder.path / "free.json", FREE, notes)
     return Contents(folder, records, confirmation, free, root, notes)
 
 
-def _read(path: Path, notes: list[str]) -> dict[str, Any] | None:
+def _read(path: Path, form: TypeAdapter[Any], notes: list[str]) -> dict[str, Any] | None:
     """A JSON file that another command writes; None, and a note, when it cannot be used."""
     if not path.exists():
         return None
@@ -124,8 +132,9 @@ def _read(path: Path, notes: list[str]) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         schema = found.get("schema") if isinstance(found, dict) else None
         if schema == _SCHEMA:
+            form.validate_python(found)
             return dict(found)
         notes.append(f"{path.name} has schema {schema!r}, this version reads {_SCHEMA}")
-    except (OSError, ValueError) as error:
-        notes.append(f"{path.name} cannot be read: {error}")
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"{path.name} cannot be read: {reason_of(error)}")
     return None

@@ -20,7 +20,7 @@ from tuner.training.steps import HeadWeights
 
 FloatArray = NDArray[np.float64]
 
-_FINAL = -1  # key of the final training's random streams, beside the folds' 0, 1, …
+FINAL = -1  # key of the final training's random streams, beside the folds' 0, 1, …
 
 
 def train_finals(
@@ -40,7 +40,7 @@ def train_finals(
         TrainingError: If a loss is not finite.
     """
     images = np.arange(len(inputs.labels))
-    heads = [make_head(p, inputs, images, config=config, key=_FINAL)[0] for p, _ in settings]
+    heads = [make_head(p, inputs, images, config=config, key=FINAL)[0] for p, _ in settings]
     stack = StackedHeads(
         heads,
         inputs.X,

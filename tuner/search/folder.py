@@ -19,19 +19,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter
 
 from tuner.atomic import sweep, write_whole
-from tuner.config import StudyConfig, dump_study, incomparable_changes, parse_study
+from tuner.config import StudyConfig, dump_study, incomparable_changes, load_study
 from tuner.data.index import ImageIndex
 from tuner.data.split import Split, split_fingerprint
 from tuner.errors import StudyError
 from tuner.home import Home
 from tuner.search.records import Record, load_records
+from tuner.search.stored import read_stored, reason_of
 
 IntArray = NDArray[np.int64]
 
 TEST = -1  # value of `ImageTable.fold` for the sealed test
+_YOUNGER = {("training", "mode")}  # keys that studies of the first version do not hold
+_RESTORE = "restore it from a backup, or start a study of another name"
+
+
+class _About(BaseModel):
+    """What every reader of ``about.json`` relies on."""
+
+    class_names: list[str] = Field(min_length=1)
+    data_fingerprint: str
+    split_fingerprint: str
+    versions: dict[str, str] = {}
+    git: dict[str, str] = {}
+    problems: list[list[str]] = []
+
+
+_ABOUT = TypeAdapter(_About)
+_SEAL = TypeAdapter(list[dict[str, Any]])
 
 
 class ImageTable(NamedTuple):
@@ -94,14 +114,24 @@ class StudyFolder:
 
     @cached_property
     def config(self) -> StudyConfig:
-        """The resolved study file."""
+        """The resolved study file.
+
+        Raises:
+            StudyFileError: If it is missing or wrong.
+            StudyError: If its end is missing: defaults would take the place of what it said.
+        """
         path = self.path / "study.yaml"
-        return parse_study(path.read_text(encoding="utf-8"), source=str(path))
+        config = load_study(path)
+        if lost := _lost_key(path.read_text(encoding="utf-8-sig"), config):
+            what = f"the stored study file is cut off: '{lost}' is not whole"
+            raise StudyError(what, where=str(path), do=_RESTORE)
+        return config
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """Class names, fingerprints, and where the study came from."""
-        found: dict[str, Any] = json.loads((self.path / "about.json").read_text("utf-8"))
+        path, what = self.path / "about.json", "what a study is about"
+        found: dict[str, Any] = read_stored(path, _ABOUT, what=what, do=_RESTORE)
         return found
 
     @property
@@ -111,27 +141,41 @@ class StudyFolder:
 
     @cached_property
     def images(self) -> ImageTable:
-        """The images and their folds, as they were when the study began."""
-        frame = pd.read_csv(
-            self.path / "images.csv", dtype={"path": str, "sha256": str}, keep_default_na=False
-        )
-        has_groups = "group" in frame.columns
-        return ImageTable(
-            frame["path"].tolist(),
-            frame["sha256"].tolist(),
-            frame["label"].to_numpy(np.int64),
-            frame["fold"].to_numpy(np.int64),
-            frame["group"].to_numpy(np.int64) if has_groups else None,
-        )
+        """The images and their folds, as they were when the study began.
+
+        Raises:
+            StudyError: If the table is damaged.
+        """
+        path = self.path / "images.csv"
+        try:
+            table = _read_images(path)
+            _check_images(table, self.about)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            what = f"the table of the study's images cannot be read: {reason_of(error)}"
+            raise StudyError(what, where=str(path), do=_RESTORE) from error
+        return table
 
     def records(self) -> list[Record]:
-        """All records on disk: baselines, trials by number, confirm runs."""
-        return load_records(self.records_path)
+        """All records on disk: baselines, trials by number, confirm runs.
+
+        Raises:
+            StudyError: If one is damaged, or counts other classes than the study's.
+        """
+        records = load_records(self.records_path)
+        for record in records:
+            if fault := _fault(record, n_classes=len(self.class_names)):
+                raise StudyError(
+                    f"record cannot be used: {fault}",
+                    where=str(self.records_path / f"{record.name}.json"),
+                    do="restore it, and about.json beside the records, from a backup",
+                )
+        return records
 
     @property
     def seal(self) -> list[dict[str, Any]]:
         """Every opening of the sealed test: who, when, with what command."""
-        openings: list[dict[str, Any]] = json.loads((self.path / "seal.json").read_text("utf-8"))
+        path, what = self.path / "seal.json", "the seal of the test"
+        openings: list[dict[str, Any]] = read_stored(path, _SEAL, what=what, do=_RESTORE)
         return openings
 
     def open_seal(self, *, command: str, plan: str | None = None) -> int:
@@ -185,7 +229,13 @@ def create_study_folder(
     *,
     about: dict[str, Any],
 ) -> None:
-    """Write a new study's folder; it exists once `about.json` is there."""
+    """Write a new study's folder; it exists once `about.json` is there.
+
+    Raises:
+        StudyError: If results lie there that have lost it: a new study would mix with them, and
+            its seal would forget who opened the test.
+    """
+    check_whole(folder)
     (folder.path / "records").mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {
         "path": index.paths,
@@ -254,6 +304,25 @@ def keep_settings(folder: StudyFolder, config: StudyConfig) -> None:
         folder.config = config
 
 
+def check_whole(folder: StudyFolder) -> None:
+    """Refuse a folder with results of a study but without what the study is about.
+
+    Raises:
+        StudyError: If so.
+    """
+    if folder.exists:
+        return
+    seal = folder.path / "seal.json"
+    is_opened = seal.exists() and seal.read_bytes().strip() not in (b"", b"[]")
+    if is_opened or next(folder.records_path.glob("*.json"), None):
+        found = "an opened seal" if is_opened else "records"
+        raise StudyError(
+            f"study '{folder.name}' has {found}, but its about.json is missing",
+            where=str(folder.path),
+            do=f"{_RESTORE}; or move the folder away to begin this one anew",
+        )
+
+
 def find_study(home: Home, name: str) -> StudyFolder:
     """The folder of a study by name.
 
@@ -263,6 +332,7 @@ def find_study(home: Home, name: str) -> StudyFolder:
     folder = StudyFolder(home.studies / name)
     if folder.exists:
         return folder
+    check_whole(folder)
     known = ", ".join(f.name for f in all_studies(home)) or "none"
     raise StudyError(
         f"no study '{name}' in this home; there: {known}",
@@ -277,6 +347,53 @@ def all_studies(home: Home) -> list[StudyFolder]:
         return []
     folders = (StudyFolder(path) for path in sorted(home.studies.iterdir()) if path.is_dir())
     return [folder for folder in folders if folder.exists]
+
+
+def _lost_key(text: str, config: StudyConfig) -> str:
+    """The first key that a stored study file lacks of the complete one, or an empty text."""
+    stored: dict[str, Any] = yaml.safe_load(text)
+    for block, values in config.model_dump().items():
+        known = stored.get(block)
+        if block not in stored or (isinstance(values, dict) and not isinstance(known, dict)):
+            return block
+        for key in values if isinstance(values, dict) else ():
+            if key not in stored[block] and (block, key) not in _YOUNGER:
+                return f"{block}.{key}"
+    return "" if text.endswith("\n") else "the last line"
+
+
+def _fault(record: Record, *, n_classes: int) -> str:
+    """Why a record is none of a study of so many classes, or an empty text."""
+    if record.matrix and len(record.matrix) != n_classes:
+        return f"it counts {len(record.matrix)} classes, and its study has {n_classes}"
+    if record.state != "complete":
+        return ""
+    if not record.matrix or "macro_recall" not in record.scores:
+        return "it is complete, but has no confusion matrix or no scores"
+    is_judged = record.value is not None or record.kind == "confirm"
+    return "" if is_judged else "it is complete, but has no value"
+
+
+def _read_images(path: Path) -> ImageTable:
+    frame = pd.read_csv(path, dtype={"path": str, "sha256": str}, keep_default_na=False)
+    has_groups = "group" in frame.columns
+    return ImageTable(
+        frame["path"].tolist(),
+        frame["sha256"].tolist(),
+        frame["label"].to_numpy(np.int64),
+        frame["fold"].to_numpy(np.int64),
+        frame["group"].to_numpy(np.int64) if has_groups else None,
+    )
+
+
+def _check_images(table: ImageTable, about: dict[str, Any]) -> None:
+    """Raise ValueError unless these are the images, and the folds, that the study began with."""
+    n_classes = len(about["class_names"])
+    if len(table.labels) and not 0 <= table.labels.min() <= table.labels.max() < n_classes:
+        raise ValueError(f"a label is none of the {n_classes} classes")
+    split = Split(table.fold, int(table.fold.max(initial=-1)) + 1)
+    if split_fingerprint(split, table.sha256) != about["split_fingerprint"]:
+        raise ValueError("images or folds are not those that the study began with")
 
 
 def _user() -> str:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from tuner.atomic import write_whole
 from tuner.search.adjusted import ADJUSTED, TUNED
 
@@ -52,7 +54,14 @@ def save_free(folder: Path, baselines: Sequence[FreeBaseline]) -> None:
 def load_free(folder: Path) -> list[FreeBaseline]:
     """What `save_free` has kept, or nothing; a damaged file is as good as none."""
     try:
-        content = json.loads((folder / "free.json").read_text(encoding="utf-8"))
-        return [FreeBaseline(**item) for item in content["baselines"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        content = FREE.validate_python(json.loads((folder / "free.json").read_text("utf-8")))
+    except (OSError, ValueError, RecursionError):
         return []
+    return content.baselines if all("macro_recall" in b.scores for b in content.baselines) else []
+
+
+class _Free(BaseModel):
+    baselines: list[FreeBaseline]
+
+
+FREE = TypeAdapter(_Free)

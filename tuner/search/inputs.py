@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -18,8 +18,16 @@ from tuner.features.views import view_key
 from tuner.imbalance.augmentation import Rows, training_rows, view_order, views_needed
 from tuner.search.baselines import baselines
 from tuner.search.folder import ImageTable
+from tuner.training.batches import LiveImages
 
 IntArray = NDArray[np.int64]
+
+
+class LiveSource(NamedTuple):
+    """What a search on images needs beside the bank: their folder and the backbone."""
+
+    root: Path
+    backbone: Any
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,8 @@ class SearchInputs:
     """Features, labels and folds of the images that the search may see.
 
     Attributes:
-        X: Features on the device, float32 tensor (n_rows, n_features).
+        X: Features on the device, float32 tensor (n_rows, n_features); of a live study only the
+            first n_images rows, the images themselves.
         y: Class of each row, int64 (n_rows,).
         row_of: Row of each (image, view), int64 (n_images, max_view + 1); -1 where absent.
         labels: Class of each image, int64 (n_images,).
@@ -36,6 +45,7 @@ class SearchInputs:
         class_names: Class names in the order of every per-class array.
         steps: Steps an epoch, the same in every trial.
         rarer_class: The rarer of two classes; None with three or more.
+        live: The images behind the rows when folds are trained on them instead of on `X`.
     """
 
     X: Any
@@ -47,6 +57,7 @@ class SearchInputs:
     class_names: tuple[str, ...]
     steps: int
     rarer_class: int | None
+    live: LiveImages | None = None
 
     @property
     def n_classes(self) -> int:
@@ -140,10 +151,12 @@ def load_inputs(
     *,
     class_names: tuple[str, ...],
     other_folds: Sequence[IntArray] = (),
+    live: LiveSource | None = None,
 ) -> SearchInputs:
     """Read the non-test features from the bank and lay them out for the search.
 
-    `redivided` puts one of `other_folds` in the place of the study's own.
+    `redivided` puts one of `other_folds` in the place of the study's own. With `live` the bank
+    needs the images only, not their views.
     """
     chosen = images.search_rows
     labels, fold = images.labels[chosen], images.fold[chosen]
@@ -154,9 +167,12 @@ def load_inputs(
     for row, (i, k) in enumerate(pairs):
         row_of[i, k] = row
     features = bank.read(
-        [view_key(sha256[i], k, augmentation=config.augmentation) for i, k in pairs]
+        [
+            view_key(sha256[i], k, augmentation=config.augmentation)
+            for i, k in (pairs if live is None else pairs[: len(chosen)])
+        ]
     )
-    return SearchInputs(
+    inputs = SearchInputs(
         X=ops.convert_to_tensor(features),
         y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
         row_of=row_of,
@@ -167,6 +183,27 @@ def load_inputs(
         steps=_steps(fold, batch_size=config.training.batch_size),
         rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
     )
+    return inputs if live is None else with_live(inputs, live, images, config=config)
+
+
+def with_live(
+    inputs: SearchInputs, live: LiveSource, images: ImageTable, *, config: StudyConfig
+) -> SearchInputs:
+    """The same inputs, with folds and final heads trained on images.
+
+    Args:
+        inputs: Loaded from the same images.
+        live: Where they lie, and the backbone.
+        images: Those of the study.
+        config: The study.
+    """
+    image, view = np.nonzero(inputs.row_of >= 0)
+    rows = np.argsort(inputs.row_of[image, view])
+    files = [ViewOf(live.root / images.paths[i], images.sha256[i], 0) for i in images.search_rows]
+    found = LiveImages(
+        files, image[rows], view[rows], config.data.image_px, config.augmentation, live.backbone
+    )
+    return replace(inputs, live=found)
 
 
 def redivided(inputs: SearchInputs, fold: IntArray, *, batch_size: int) -> SearchInputs:

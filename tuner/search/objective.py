@@ -7,6 +7,7 @@ study seed).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from tuner.search.inputs import SearchInputs
 from tuner.search.space import Params
 from tuner.training.folds import Epoch, Fold, TrialResult, pooled_matrix, train_trials
 from tuner.training.heads import Head
+from tuner.training.loop import train_trial
 from tuner.training.losses import focal_terms
 
 IntArray = NDArray[np.int64]
@@ -115,7 +117,25 @@ def train_prepared(
     config: StudyConfig,
     on_epoch: Callable[[int, Epoch], bool],
 ) -> list[Evaluated]:
-    """Train trials together and evaluate each on its own; `on_epoch` True prunes."""
+    """Train trials together and evaluate each on its own; `on_epoch` True prunes.
+
+    On images they are trained one after another.
+    """
+    if inputs.live is not None:
+        results = [
+            train_trial(
+                trial.folds,
+                inputs.live,
+                inputs.y,
+                y_images=inputs.labels,
+                n_classes=inputs.n_classes,
+                steps=inputs.steps,
+                training=config.training,
+                on_epoch=partial(on_epoch, i),
+            )
+            for i, trial in enumerate(prepared)
+        ]
+        return [_evaluate(result, inputs, config=config) for result in results]
     results = train_trials(
         [trial.folds for trial in prepared],
         inputs.X,

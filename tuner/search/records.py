@@ -16,11 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from tuner.atomic import write_whole
 from tuner.errors import StudyError
 from tuner.search.baselines import TITLES
 from tuner.search.space import Params
+from tuner.search.stored import reason_of
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -144,9 +146,25 @@ def load_record(path: Path) -> Record:
                 where=str(path),
                 do="use the version of tuner that wrote it",
             )
-        return Record(**{**values, "params": Params.from_dict(values["params"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        record = Record(**{**values, "params": Params.from_dict(values["params"])})
+        # Without it a damaged or edited value would fail wherever the record is shown.
+        record = _RECORD.validate_python(vars(record))
+        _check(record, name=path.stem)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
+    return record
+
+
+def _check(record: Record, *, name: str) -> None:
+    """Raise ValueError unless a record is what `save_record` may have written."""
+    if record.name != name:
+        raise ValueError(f"it is called {record.name!r}")
+    if {len(row) for row in record.matrix} - {len(record.matrix)}:
+        raise ValueError("its confusion matrix is not square")
+    if any(n < 0 for row in record.matrix for n in row):
+        raise ValueError("its confusion matrix counts less than nothing")
+    if not np.isfinite([record.value or 0.0, *record.scores.values()]).all():
+        raise ValueError("a score is not finite")
 
 
 def load_records(folder: Path) -> list[Record]:
@@ -192,11 +210,14 @@ def winner(records: list[Record]) -> Record | None:
 
 def _damaged(path: Path, error: Exception) -> StudyError:
     return StudyError(
-        f"record cannot be read: {error}",
+        f"record cannot be read: {reason_of(error)}",
         where=str(path),
         do="restore it from a backup; or delete it: a baseline is then trained again, a trial "
         "is missing wherever it would be shown",
     )
+
+
+_RECORD = TypeAdapter(Record)
 
 
 def _npz(log_prob: FloatArray) -> bytes:

@@ -97,8 +97,16 @@ def split_images(config: StudyConfig, index: ImageIndex) -> Split:
     )
 
 
-def open_study(config: StudyConfig, index: ImageIndex, home: Home) -> Opened:
+def open_study(
+    config: StudyConfig, index: ImageIndex, home: Home, *, question: str = ""
+) -> Opened:
     """Create the study's folder, or check that going on compares like with like.
+
+    Args:
+        config: The study file.
+        index: The images.
+        home: Where studies live.
+        question: What the study is to answer; kept when it begins.
 
     Raises:
         SplitError: If a class is too small for the folds.
@@ -111,6 +119,6 @@ def open_study(config: StudyConfig, index: ImageIndex, home: Home) -> Opened:
         check_unchanged(folder, config, index)
         keep_settings(folder, config)
         return Opened(config, folder, index, is_new=False)
-    about = {"versions": package_versions(), "git": git_state(Path.cwd())}
+    about = {"versions": package_versions(), "git": git_state(Path.cwd()), "question": question}
     create_study_folder(folder, config, index, split_images(config, index), about=about)
     return Opened(config, folder, index, is_new=True)

@@ -14,6 +14,9 @@ from optuna.distributions import (
 )
 
 from tuner.config import StudyConfig, resolve_alpha
+from tuner.imbalance.weights import CLASS_WEIGHT_MODES
+
+MAX_GAMMA, MAX_MULTIPLIER = 5, 8  # bounds that a study file has for the search
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,27 @@ class Params:
 
         Raises:
             KeyError: If one of the four is missing.
+            ValueError: If a value is none that a study may search.
+            TypeError: If one is no number.
         """
-        return cls(
+        multiplier = values["augmentation_multiplier"]
+        found = cls(
             gamma=float(values["gamma"]),
             alpha=float(values["alpha"]),
-            augmentation_multiplier=int(values["augmentation_multiplier"]),
+            augmentation_multiplier=int(multiplier),
             class_weight_mode=str(values["class_weight_mode"]),
         )
+        # A file may have been edited or damaged; NaN fails every comparison.
+        if not 0 <= found.gamma <= MAX_GAMMA:
+            raise ValueError(f"gamma {found.gamma} is not in 0 to {MAX_GAMMA}")
+        if not 0 <= found.alpha <= 1:
+            raise ValueError(f"alpha {found.alpha} is not in 0 to 1")
+        if found.augmentation_multiplier != multiplier or not 0 <= multiplier <= MAX_MULTIPLIER:
+            most = f"a whole number from 0 to {MAX_MULTIPLIER}"
+            raise ValueError(f"augmentation_multiplier {multiplier} is not {most}")
+        if found.class_weight_mode not in CLASS_WEIGHT_MODES:
+            raise ValueError(f"class_weight_mode {found.class_weight_mode!r} is unknown")
+        return found
 
     def __str__(self) -> str:
         """Short form for tables and run names, ``γ1.80 α0.40 ×3 balanced``."""

@@ -142,11 +142,15 @@ def record_params(folder: StudyFolder, record: Record) -> dict[str, str]:
         "data_fingerprint": about.get("data_fingerprint"),
         "split_fingerprint": about.get("split_fingerprint"),
         "image_px": config.data.image_px,
-        "weights": config.backbone.weights,
         "precision": config.backbone.precision,
         "tuner_version": (about.get("versions") or {}).get("imbalance-tuner"),
         **record.seeds,
-        **{_PARAM_NAMES.get(name, name): value for name, value in record.environment.items()},
+        **{
+            _PARAM_NAMES.get(name, name): value
+            for name, value in record.environment.items()
+            if name != "weights_sha256"
+        },
+        "weights": _weights(config.backbone.weights, record.environment),
         "trial_number": record.number,
     }
     return {
@@ -226,6 +230,13 @@ def _curves(record: Record, names: Sequence[str]) -> Iterator[tuple[str, list[fl
 
 def _per_class(key: str, names: Sequence[str], values: Any) -> Iterator[tuple[str, float]]:
     yield from ((f"{key}/{name}", float(value)) for name, value in zip(names, values, strict=True))
+
+
+def _weights(asked: str, environment: Mapping[str, str]) -> str:
+    """What the backbone held, the same on every machine: a hash where known, never a path."""
+    kind = asked if asked in ("imagenet", "random") else "file"
+    sha = environment.get("weights_sha256", "")
+    return f"{kind} sha256:{sha}" if sha and kind != "random" else kind
 
 
 # Bare package names would read like settings.

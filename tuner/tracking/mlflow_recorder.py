@@ -32,6 +32,7 @@ from tuner.tracking.description import describe
 from tuner.tracking.names import safe_names
 from tuner.tracking.runs import Draw, draft_run, log_texts, write_run
 from tuner.tracking.tables import class_names_json
+from tuner.tracking.views import saved_views
 
 _RUNS_A_PAGE = 500
 _STUDY_FILES = ("study.yaml", "images.csv", "about.json")
@@ -247,7 +248,22 @@ class MlflowRecorder:
         records, _ = content.read_records(folder)
         note = describe(folder, records)
         self._client.set_tag(mirror.parent_id, "mlflow.note.content", note)
+        run_ids = {name: runs[0][0] for name, runs in mirror.runs.items() if runs}
+        views = saved_views(folder, records, names=mirror.names, run_ids=run_ids)
+        self._keep_views(mirror, views)
         return records
+
+    def _keep_views(self, mirror: _Mirror, views: dict[str, str]) -> None:
+        """Save how the UI shows the study; an older server may not take tags of that length."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            for key, view in views.items():
+                self._client.set_experiment_tag(mirror.experiment_id, key, view)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            self._on_trouble("this MLflow server keeps no views; tuner ui opens its plain charts")
 
     def _write_run(self, folder: StudyFolder, record: Record, mirror: _Mirror, *, sha: str) -> str:
         draft = draft_run(

@@ -229,7 +229,7 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
         class_weight=_stacked([head.class_weight for head in mine]),
     )
     # Heads of one key (the same fold in several trials) share their dropout masks.
-    keys = [_dropout_key(head.key) for head in mine]
+    keys = [dropout_key(head.key) for head in mine]
     streams = sorted(set(keys))
     dropout = Dropout(
         ops.convert_to_tensor(streams, "int32"),
@@ -279,5 +279,6 @@ def _is_cpu() -> bool:
     return "cpu" in str(keras.distribution.list_devices()[0]).lower()
 
 
-def _dropout_key(key: Sequence[int]) -> int:
+def dropout_key(key: Sequence[int]) -> int:
+    """Seed of the dropout of every head with this key."""
     return int(np.random.default_rng([*key, 2]).integers(2**31))

@@ -31,6 +31,7 @@ def build_model(
     dropout: float,
     name: str,
     precision: str = "float32",
+    backbone: Any = None,
 ) -> Any:
     """Keras model of resize, preprocessing, frozen ResNet50, head and softmax.
 
@@ -43,6 +44,7 @@ def build_model(
         dropout: Rate of the head's dropout layer (inactive at inference).
         name: Name of the model.
         precision: Of the backbone, as in the study; all else is float32.
+        backbone: A fine-tuned one to take instead of one made from `weights`.
 
     Returns:
         Model from uint8 (batch, height, width, 3), RGB, to float32 (batch, n_classes).
@@ -53,7 +55,9 @@ def build_model(
     x = _resized(x, image_px)
     preprocess = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
     x = preprocess(x)
-    x = build_backbone(weights, precision=precision)(x, training=False)
+    if backbone is None:
+        backbone = build_backbone(weights, precision=precision)
+    x = backbone(x, training=False)
     hidden = keras.layers.Dense(hidden_units, activation="relu", name="hidden")
     logits = keras.layers.Dense(n_classes, name="logits")
     x = keras.layers.Dropout(dropout, name="dropout")(hidden(x))

@@ -1,0 +1,139 @@
+"""Data that tempt a program to fail: two classes through every command, names made to collide."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from PIL import Image
+
+from tuner.search.folder import StudyFolder
+from tuner.training.model import read_card
+
+PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
+TINY = """
+name: {name}
+data: {{source: {source}, image_px: 32}}
+split: {{folds: 2}}
+backbone: {{weights: random}}
+search: {{trials: 2}}
+training: {{epochs: 4, hidden_units: 16, learning_rate: 0.001}}
+"""
+
+
+def pictures(folder: Path, **counts: int) -> None:
+    """Noise around a level of gray of its own for each class."""
+    rng = np.random.default_rng(0)
+    for level, (name, n) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(30 * level, 30 * level + 90, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def tuner(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    """Run ``tuner WORDS`` in a place with its own home; stdout and stderr."""
+    environment = os.environ | {"TUNER_HOME": str(place / "home")}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        cwd=place,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=400,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_two_classes_through_every_command(tmp_path):
+    """Run, status, confirm, report, export and train: alpha is a class weight throughout."""
+    pictures(tmp_path / "data", good=30, rare=9)
+    (tmp_path / "two.yaml").write_text(TINY.format(name="two", source="data"))
+    tuner(tmp_path, "check", "two.yaml")
+    tuner(tmp_path, "run", "two.yaml")
+    folder = StudyFolder(tmp_path / "home" / "studies" / "two")
+    records = folder.records()
+    assert [r.kind for r in records] == ["baseline"] * 3 + ["trial"] * 2
+    assert {r.params.alpha for r in records if r.kind == "baseline"} == {0.5}
+    assert all(0.05 <= r.params.alpha <= 0.95 for r in records)
+
+    (facts,) = json.loads(tuner(tmp_path, "status", "two", "--json")[0])
+    assert (facts["state"], facts["finished"]) == ("finished", 2)
+    assert set(facts["best"]["recall"]) == {"good", "rare"}
+
+    out, _ = tuner(tmp_path, "confirm", "two", "--seeds", "2", "--top", "1")
+    found = json.loads((folder.path / "confirmation.json").read_text("utf-8"))
+    assert found["verdict"]["sentence"] in out.replace("\n", " ")
+    assert len(found["test"]["support"]) == 2
+    assert len(folder.seal) == 1
+
+    tuner(tmp_path, "report", "two")
+    assert "good" in (tmp_path / "report.html").read_text("utf-8")
+    tuner(tmp_path, "export", "two", "-o", "best.yaml")
+    exported = yaml.safe_load((tmp_path / "best.yaml").read_text("utf-8"))
+    assert exported["confirmation"]["is_chosen"]
+    out, _ = tuner(tmp_path, "train", "best.yaml")
+    assert "reproduced" in out
+    assert read_card(tmp_path / "best.keras")["class_names"] == ["good", "rare"]
+    model = keras.saving.load_model(tmp_path / "best.keras")
+    answer = model(np.zeros((1, 20, 30, 3), np.uint8), training=False)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(answer).sum(), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
+    """Five recalls in every run, whatever classes are called; `tuner sync` finds a new home."""
+    names = ["support", "Support", "a/b(c)%", "macro_recall", "recall"]
+    pictures(tmp_path / "data", **{f"k{k}": 7 for k in range(5)})
+    lines = [f"k{k}/{i}.png,{name}" for k, name in enumerate(names) for i in range(7)]
+    (tmp_path / "data" / "all.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    (tmp_path / "names.yaml").write_text(TINY.format(name="names", source="data/all.csv"))
+    out, _ = tuner(tmp_path, "check", "names.yaml")
+    assert "'Support' and 'support' differ only by case" in out
+    tuner(tmp_path, "run", "names.yaml", "--trials", "1")
+    (tmp_path / "home").rename(tmp_path / "moved")
+    _, err = tuner(tmp_path, "sync", "names", "--home", str(tmp_path / "moved"))
+    client = MlflowClient(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("names")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1 + 3 + 1, err
+    for run in runs:
+        assert str(tmp_path / "moved") in run.info.artifact_uri
+        if "tuner.record" in run.data.tags:
+            recalls = [key for key in run.data.metrics if key.startswith("recall/")]
+            assert len(recalls) == 5
+            assert {"macro_recall", "min_recall"} <= run.data.metrics.keys()
+            assert client.list_artifacts(run.info.run_id, "images")
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"only": 9}, "only one class was found, 'only'"),
+        ({"many": 12, "one": 1}, "class 'one' has 1 image, but 3 folds and a sealed test need"),
+    ],
+)
+def test_data_that_make_no_study_are_refused_by_name(tmp_path, counts, said, monkeypatch, capsys):
+    """One class, or a class that cannot be in every fold, is one message before any network."""
+    from tuner.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "data", **counts)
+    Path("x.yaml").write_text("name: x\ndata: {source: data}\n")
+    monkeypatch.setattr(sys, "argv", ["tuner", "check", "x.yaml", "--home", "home"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert said in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""Put a trained model into MLflow's model registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.tracking.connection import (
+    connect,
+    keeps_its_own_artifacts,
+    open_experiment,
+    tracking_errors,
+)
+
+CHAMPION = "champion"
+
+
+def register_model(
+    path: Path,
+    name: str,
+    *,
+    tracking_uri: str,
+    experiment: str,
+    artifacts: Path,
+    example: NDArray[np.uint8],
+    card: Mapping[str, Any],
+    card_text: str,
+) -> int:
+    """Log a model with signature and example, register it, and make it the champion.
+
+    Args:
+        path: The ``.keras`` file.
+        name: In the registry; a new version is added to one that is there.
+        tracking_uri: A database or a server.
+        experiment: Name of the study.
+        artifacts: Folder for artifacts when `tracking_uri` is a database.
+        example: A real image, uint8 (1, height, width, 3).
+        card: The model card as plain values; goes into the model's metadata.
+        card_text: The same for people; becomes the version's description.
+
+    Returns:
+        Number of the new version, to which the alias ``champion`` points now.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached or refuses.
+    """
+    with tracking_errors(tracking_uri):
+        client = connect(tracking_uri)
+        import keras
+        import mlflow
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        location = None if keeps_its_own_artifacts(tracking_uri) else artifacts.absolute().as_uri()
+        experiment_id = open_experiment(
+            client, experiment, location=location, on_trouble=lambda text: None
+        )
+        model = keras.saving.load_model(path, compile=False)
+        n_classes = int(model.output.shape[-1])
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, n_classes))]),
+        )
+        # MLflow runs the example, and Keras would draw a progress bar among the results.
+        keras.utils.disable_interactive_logging()
+        # Not `get_tracking_uri`, whose default would outlive this call in the environment.
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(tracking_uri)
+        try:
+            with mlflow.start_run(
+                experiment_id=experiment_id, run_name=name, tags={"tuner.kind": "model"}
+            ):
+                # Not `mlflow.keras`, which cannot keep an example (3.17); both load the same file.
+                logged = mlflow.tensorflow.log_model(
+                    model,
+                    name="model",
+                    signature=signature,
+                    input_example=example,
+                    registered_model_name=name,
+                    # What the file needs, not what this process has loaded.
+                    pip_requirements=_requirements(),
+                    metadata={"tuner": dict(card)},
+                )
+                mlflow.log_text(card_text, "model_card.md")
+        finally:
+            keras.utils.enable_interactive_logging()
+            mlflow.set_tracking_uri(before)
+        version = str(logged.registered_model_version)
+        client.update_model_version(name, version, description=card_text)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        return int(version)
+
+
+def _requirements() -> list[str]:
+    """Keras and its backend, at their versions."""
+    from importlib.metadata import version
+
+    import keras
+
+    packages = {"tensorflow", "keras", keras.backend.backend(), "numpy", "mlflow"}
+    return [f"{package}=={version(package)}" for package in sorted(packages)]
