@@ -5,8 +5,8 @@
 Trains the same settings both ways, with common seeds, on one split: heads on the feature bank, and
 Keras's `fit` on images with other views of every added row each time (`tuner run --live`). The
 bank way is cheap, so it is also trained with more seeds, on a second bank of other views, and on
-banks of several sets of views that epochs take in turn. Every finished training is a line of
-PLACE/trainings.jsonl: a second start goes on from there.
+banks of several sets of views that epochs take in turn (`many_sets`: another in each epoch). Every
+finished training is a line of PLACE/trainings.jsonl: a second start goes on from there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ augmentation: {{view_seed: {view_seed}}}
 training: {{epochs: {epochs}}}
 """
 NOISE_SEEDS = 8  # of the bank way, for the noise that differences are held against
-SETS = {"bank": 1, "two_sets": 2, "four_sets": 4}  # of views that epochs take in turn
+SETS = {"bank": 1, "two_sets": 2, "four_sets": 4, "many_sets": 0}  # of views, in turn by epoch
 WAYS = (*SETS, "second", "live")  # the last is the dear one
 
 
@@ -168,7 +168,7 @@ class Bench:
             live: LiveImages = inputs.live  # type: ignore[assignment]
             result = train_trial([fold], live, inputs.y, on_epoch=lambda _: False, **common)
             log_prob = result.log_prob[fold.validation_images]
-        elif (n := SETS.get(what.way, 1)) > 1:
+        elif (n := SETS.get(what.way, 1) or self.epochs) > 1:
             log_prob = train_in_turn(fold, self.sets(what.data, n), inputs, config)
         else:
             (result,) = train_trials(
@@ -224,7 +224,7 @@ def train_in_turn(
 def trainings(data: list[str], *, n_settings: int, n_seeds: int) -> Iterator[Training]:
     """Everything to train, the cheap ways first."""
     for way in WAYS:
-        seeds = NOISE_SEEDS if way == "bank" else n_seeds
+        seeds = NOISE_SEEDS if way in ("bank", "many_sets") else n_seeds
         for name in data:
             for seed, setting in itertools.product(range(seeds), range(n_settings)):
                 yield Training(name, setting, seed, way)
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["digits", "steel_xsdd"])
     parser.add_argument("--settings", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--image-px", type=int, default=64)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--plot", type=Path)

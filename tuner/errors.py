@@ -15,9 +15,30 @@ TunerError                    exit code 1
 
 from __future__ import annotations
 
+import re
+
+# User and password of a URL, which may hold a slash (SQLAlchemy takes it) unless what follows the
+# colon is a port; and what drivers take as a parameter.
+_CREDENTIALS = re.compile(r"://(?:[^/\s@]*|[^/\s@:]*:(?!\d+/)[^\s@]*)@")
+_SECRET_PARAMETER = re.compile(
+    r"([?&;](?:[a-z_]*passw(?:or)?d|pwd|[a-z_]*token|secret)=)[^&;\s'\"]+", re.IGNORECASE
+)
+
+
+def without_password(text: str) -> str:
+    """Text whose URLs carry no user, password or token.
+
+    Example:
+        >>> without_password("postgresql://me:secret@host/db?sslpassword=other&x=1")
+        'postgresql://***@host/db?sslpassword=***&x=1'
+    """
+    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("://***@", text))
+
 
 class TunerError(Exception):
     """Base of all expected errors; the command line prints it without a traceback.
+
+    Passwords in URLs are taken out of every part.
 
     Args:
         what: What is wrong: the value and the rule it breaks.
@@ -28,8 +49,9 @@ class TunerError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
-        self.what, self.where, self.do = what, where, do
-        super().__init__("\n  ".join(part for part in (what, where, do) if part))
+        self.what, self.where, self.do = map(without_password, (what, where, do))
+        parts = (self.what, self.where, self.do)
+        super().__init__("\n  ".join(part for part in parts if part))
 
 
 class UsageError(TunerError):

@@ -22,7 +22,7 @@ from tuner.imbalance.augmentation import training_rows, view_order
 from tuner.training.batches import Batches, LiveImages
 from tuner.training.folds import Fold, train_trials
 from tuner.training.heads import Head
-from tuner.training.loop import _FoldRun, build_live_model, predict_logits, train_trial
+from tuner.training.loop import _FoldRun, build_live_model, train_trial
 from tuner.training.losses import focal_terms
 
 IMAGE_PX, STEPS, N_CLASSES = 32, 3, 3
@@ -156,7 +156,7 @@ def test_the_best_weights_come_back(images, live):
     best = int(np.argmin(losses))
     assert run.stopping.best_epoch == best < len(logs) - 1
     batches = Batches(live, run.fold.validation_rows, 0 * run.fold.validation_rows, batch_size=8)
-    again = log_softmax(predict_logits(run.model, batches))
+    again = log_softmax(run.model.predict(batches, verbose=0)[: batches.n_rows])
     np.testing.assert_allclose(again, predicted[best], atol=1e-4)
     truth = images.labels[run.fold.validation_images]
     for log, table in zip(logs, predicted, strict=True):

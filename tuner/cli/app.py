@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tuner.errors import TunerError, UsageError
+from tuner.errors import TunerError, UsageError, without_password
 
 app = typer.Typer(
     name="tuner",
@@ -192,6 +192,12 @@ def ui(
     optuna: Annotated[
         bool, typer.Option("--optuna", help="optuna-dashboard on the home's journal instead.")
     ] = False,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="Address to listen at; any but 127.0.0.1 lets others in, unasked."
+        ),
+    ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open MLflow's UI on the home, at the comparison of the study's runs.
@@ -201,11 +207,18 @@ def ui(
     if optuna:
         from tuner.cli.dashboard import open_dashboard
 
-        open_dashboard(study, home=home, port=port or 8080, opens_browser=browser)
+        open_dashboard(study, home=home, host=host, port=port or 8080, opens_browser=browser)
         return
     from tuner.cli.ui import open_ui
 
-    open_ui(study, home=home, tracking_uri=tracking_uri, port=port or 5000, opens_browser=browser)
+    open_ui(
+        study,
+        home=home,
+        tracking_uri=tracking_uri,
+        host=host,
+        port=port or 5000,
+        opens_browser=browser,
+    )
 
 
 @app.command()
@@ -367,7 +380,7 @@ def main() -> None:
         sys.exit(130)
     except (TunerError, OSError) as error:
         if shows_traceback:
-            traceback.print_exc()
+            sys.stderr.write(without_password(traceback.format_exc()))
         known = error if isinstance(error, TunerError) else _system_error(error)
         _print_error(known)
         sys.exit(known.exit_code)

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from tuner.cli.studies import find_named
 from tuner.cli.terminal import command, make_console, say, say_step
-from tuner.cli.ui import refuse_taken, serve, show_when_up
+from tuner.cli.ui import address, refuse_taken, serve, show_when_up, warn_of_others
 from tuner.errors import TrackingError
 from tuner.home import Home
 
-_HOST = "127.0.0.1"
 _PROGRAM = "optuna-dashboard"
 
 
 def open_dashboard(
-    study: str | None, *, home: Path | None, port: int, opens_browser: bool
+    study: str | None, *, home: Path | None, host: str, port: int, opens_browser: bool
 ) -> None:
     """Serve optuna-dashboard on the home's journal, at the study.
 
@@ -33,11 +32,12 @@ def open_dashboard(
             do="run a study first; one in a database opens with: optuna-dashboard URL",
         )
     path = _study_path(find_named(study, at).name, at) if study else "/dashboard/"
-    refuse_taken(port, option="--optuna ")
-    words = [str(at.journal), "--host", _HOST, "--port", str(port)]
+    refuse_taken(port, host=host, option="--optuna ")
+    words = [str(at.journal), "--host", host, "--port", str(port)]
     console = make_console(is_result=True)
+    warn_of_others(console, host, port)
     say_step(console, "plain", command(_PROGRAM, *words))
-    base = f"http://{_HOST}:{port}"
+    base = address(host, port)
     show_when_up(f"{base}/dashboard/", [base + path], console, opens_browser=opens_browser)
     say(console, "Ctrl-C stops it", style="dim")
     if code := serve([program, *words]):

@@ -415,14 +415,12 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
 
 def _next_steps(home: Home, config: StudyConfig, options: RunOptions) -> dict[str, str]:
     """The commands that follow a run."""
-    from tuner.tracking.connection import without_password
-
     words = home_words(options.home)
     uri = resolve_tracking_uri(home, options.tracking_uri)
     server = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
     steps = {
         "compare": command("tuner", "ui", config.name, *words, *server),
-        "or plain": command("mlflow", "ui", "--backend-store-uri", without_password(uri)),
+        "or plain": command("mlflow", "ui", "--backend-store-uri", uri),
         "confirm": command("tuner", "confirm", config.name, *words),
         "export": command("tuner", "export", config.name, "-o", "best.yaml", *words),
         "train": command("tuner", "train", "best.yaml", *words),

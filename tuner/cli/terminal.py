@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tuner.errors import without_password
+
 if TYPE_CHECKING:
     from tuner.features.extract import Progress as Extraction
 
@@ -72,18 +74,20 @@ def pad_right(text: str, width: int) -> str:
 
 def say(console: Console, text: str, *, style: str = "") -> None:
     """Print a line; a pipe gets it whole, a terminal between its words."""
-    console.print(Text(printable(text), style=style), soft_wrap=not console.is_terminal)
+    shown = without_password(printable(text))
+    console.print(Text(shown, style=style), soft_wrap=not console.is_terminal)
 
 
 def say_fact(console: Console, label: str, text: str) -> None:
     """Print a label and what it is."""
-    line = Text.assemble((f"{label:<8} ", "dim"), printable(text))
+    line = Text.assemble((f"{label:<8} ", "dim"), without_password(printable(text)))
     console.print(line, soft_wrap=not console.is_terminal)
 
 
 def say_step(console: Console, label: str, line: str) -> None:
-    """Print a command to copy, never broken into lines."""
-    console.print(Text.assemble("  ", (f"{label:<9} ", "dim"), line), soft_wrap=True)
+    """Print a command or an address to copy, never broken into lines."""
+    shown = without_password(line)
+    console.print(Text.assemble("  ", (f"{label:<9} ", "dim"), shown), soft_wrap=True)
 
 
 def warn(console: Console, text: str) -> None:
@@ -131,5 +135,5 @@ def extraction_bar(
 
 
 def command(*words: object) -> str:
-    """A command line that can be copied into a shell."""
-    return shlex.join(str(word) for word in words)
+    """A command line that can be copied into a shell; a password in it has to be put back."""
+    return shlex.join(without_password(str(word)) for word in words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlparse
 
-from tuner.errors import TrackingError
+from tuner.errors import TrackingError, without_password
 
 # Set where the user has set nothing. MLflow's own patience (7 retries of 2 minutes) would hold
 # the end of a study for an hour; records wait in the home anyway.
@@ -30,10 +29,15 @@ _LOUD = ("mlflow.store.db.utils", "urllib3.connectionpool")
 _REASON_LENGTH = 300
 
 
-def connect(tracking_uri: str) -> Any:
-    """An `MlflowClient`; a SQLite database that does not exist yet is made whole first."""
+def prepare_environment() -> None:
+    """Set what MLflow reads when it is imported, here or by a server that we start."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def connect(tracking_uri: str) -> Any:
+    """An `MlflowClient`; a SQLite database that does not exist yet is made whole first."""
+    prepare_environment()
     # Takes seconds, and only those who record or show should pay.
     from mlflow import MlflowClient
 
@@ -87,7 +91,7 @@ def tracking_errors(tracking_uri: str) -> Iterator[None]:
     except Exception as error:  # the drivers of a dozen stores share no base class
         raise TrackingError(
             reason_of(error),
-            where=without_password(tracking_uri),
+            where=tracking_uri,
             do="nothing is lost: the records are in the home, and tuner sync writes them",
         ) from error
 
@@ -97,11 +101,6 @@ def reason_of(error: BaseException) -> str:
     lines = without_password(str(error)).strip().splitlines() or [""]
     text = lines[0][:_REASON_LENGTH]
     return text or type(error).__name__
-
-
-def without_password(text: str) -> str:
-    """Text whose URLs carry no user and password."""
-    return re.sub(r"://[^/\s@]*@", "://***@", text)
 
 
 def _sqlite_path(tracking_uri: str) -> Path | None:

@@ -25,6 +25,7 @@ from tuner.training.losses import FocalLoss
 from tuner.training.steps import HeadWeights
 
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
 
 _MONITOR = "val_balanced_loss"
 
@@ -101,7 +102,9 @@ class _FoldRun:
         self._draws = Draws(fold.head, live, y)
         images = live.row_image[fold.validation_rows]
         batches = Batches(live, images, 0 * images, batch_size=training.batch_size)
-        self.validation = Validation(batches, y_images[fold.validation_images], n_classes)
+        # A frozen backbone answers the same images alike in every epoch.
+        features = predict_features(self.model, batches)
+        self.validation = Validation(features, y_images[fold.validation_images], n_classes)
         self.stopping = keras.callbacks.EarlyStopping(
             _MONITOR, mode="min", patience=training.patience, restore_best_weights=True
         )
@@ -190,19 +193,20 @@ def fit_epoch(model: Any, batches: Batches, *, epoch: int, callbacks: Any) -> di
     return {name: values[-1] for name, values in model.history.history.items()}
 
 
-def predict_logits(model: Any, batches: Batches) -> NDArray[np.float32]:
-    """Logits of every row, float32 (n_rows, n_classes), dropout off.
+def predict_features(model: Any, batches: Batches) -> FloatArray:
+    """What the head of a live model is given of every row, float32 (n_rows, n_features).
 
     Raises:
         TunerError: If an image cannot be read any more.
     """
+    backbone = keras.Model(model.inputs, model.get_layer("hidden").input)
     try:
-        logits: NDArray[np.float32] = model.predict(batches, verbose=0)
+        features = backbone.predict(batches, verbose=0)
     except Exception as error:
         if batches.error is None:
             raise
         raise batches.error from error
-    return logits[: batches.n_rows]
+    return np.asarray(features[: batches.n_rows], dtype=np.float32)
 
 
 def get_head(model: Any) -> HeadWeights:
@@ -224,20 +228,27 @@ class Validation(keras.callbacks.Callback):
     loss of `Model.fit` would depend on gamma and alpha.
 
     Args:
-        batches: The images.
+        features: Of the images, float32 (n_images, n_features).
         y_true: Their classes, int64 (n_images,).
         n_classes: Number of classes.
     """
 
-    def __init__(self, batches: Batches, y_true: IntArray, n_classes: int) -> None:
+    def __init__(self, features: FloatArray, y_true: IntArray, n_classes: int) -> None:
         super().__init__()
-        self._batches, self._y_true, self._n_classes = batches, y_true, n_classes
+        self._features, self._y_true, self._n_classes = features, y_true, n_classes
         self.log_prob = np.zeros((len(y_true), n_classes))
+        self._head: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """The head alone, with the weights of the model that is trained."""
+        features = keras.Input(self._features.shape[1:])
+        hidden, logits = (self.model.get_layer(name) for name in ("hidden", "logits"))
+        self._head = keras.Model(features, logits(hidden(features)))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Predict and add to `logs`."""
         with np.errstate(invalid="ignore"):  # infinite logits become the reason of a failure
-            self.log_prob = log_softmax(predict_logits(self.model, self._batches))
+            self.log_prob = log_softmax(self._head.predict(self._features, verbose=0))
         found = self.log_prob.argmax(axis=1)
         recall = class_table(
             confusion_matrix(self._y_true, found, n_classes=self._n_classes)
