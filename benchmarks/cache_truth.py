@@ -6,7 +6,7 @@ Trains the same settings both ways, with common seeds, on one split: heads on th
 Keras's `fit` on images with other views of every added row each time (`tuner run --live`). The
 bank way is cheap, so it is also trained with more seeds, on a second bank of other views, and on
 banks of several sets of views that epochs take in turn (`many_sets`: another in each epoch). Every
-finished training is a line of PLACE/trainings.jsonl: a second start goes on from there.
+finished training is a line of PLACE/trainings-….jsonl: a second start goes on from there.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ from tuner.training.batches import LiveImages
 from tuner.training.folds import Fold, train_trials
 from tuner.training.heads import StackedHeads
 from tuner.training.loop import train_trial
+from tuner.training.rows import FeatureRows
 from tuner.training.schedule import Schedule
 
 STUDY = """
-name: {name}-{view_seed}
+name: {name}-{image_px}-{epochs}-{view_seed}
 data: {{source: {source}, image_px: {image_px}}}
 augmentation: {{view_seed: {view_seed}}}
 training: {{epochs: {epochs}}}
@@ -190,9 +191,9 @@ class Bench:
 class TurningHeads(StackedHeads):
     """Heads whose features may be others in each epoch."""
 
-    def turn(self, X: Any) -> None:
+    def turn(self, X: Any, y: Any) -> None:
         """Train on these from now on."""
-        self._X = X
+        self._rows = FeatureRows(X, y)
 
 
 def train_in_turn(
@@ -210,7 +211,7 @@ def train_in_turn(
     )
     schedule, best = Schedule(config.training), np.zeros(())
     for epoch in range(config.training.epochs):
-        heads.turn(sets[epoch % len(sets)])
+        heads.turn(sets[epoch % len(sets)], y)
         heads.train_epoch(np.array([schedule.learning_rate]))
         (logits,) = heads.logits([fold.validation_rows])
         log_prob = log_softmax(logits)
@@ -224,7 +225,7 @@ def train_in_turn(
 def trainings(data: list[str], *, n_settings: int, n_seeds: int) -> Iterator[Training]:
     """Everything to train, the cheap ways first."""
     for way in WAYS:
-        seeds = NOISE_SEEDS if way in ("bank", "many_sets") else n_seeds
+        seeds = NOISE_SEEDS if way == "bank" else n_seeds
         for name in data:
             for seed, setting in itertools.product(range(seeds), range(n_settings)):
                 yield Training(name, setting, seed, way)
@@ -248,7 +249,8 @@ def main() -> None:
         epochs=options.epochs,
         precision=options.precision,
     )
-    kept = options.place / "trainings.jsonl"
+    recipe = f"{options.image_px}px-{options.epochs}epochs-{options.precision}"
+    kept = options.place / f"trainings-{recipe}.jsonl"
     lines = kept.read_text().splitlines() if kept.exists() else []
     done = {Training(**line.pop("what")): line for line in map(json.loads, lines)}
     with kept.open("a") as stream:

@@ -29,7 +29,7 @@ def test_defaults_are_the_contract() -> None:
             "sampler": "tpe",
             "pruner": "median",
             "retries": 3,
-            "batch": 1,
+            "batch": None,
             "gamma": (0.0, 5.0),
             "alpha": None,
             "augmentation_multiplier": (0, 8),

@@ -11,7 +11,7 @@ from keras import ops
 
 from tests.search.small_study import SIDE, Small, fill, pixels_of, small_config
 from tuner.errors import BankError
-from tuner.features.bank import FeatureBank
+from tuner.features.bank import BankRows, FeatureBank
 from tuner.features.extract import ViewOf
 from tuner.imbalance.augmentation import training_rows, view_order
 from tuner.search.folder import TEST, ImageTable
@@ -58,6 +58,24 @@ def test_no_attribute_holds_a_test_row(search: Search) -> None:
     arrays = {"X", "y", "row_of", "labels", "fold", "rank"}
     assert names == arrays | {"class_names", "steps", "rarer_class", "live"}
     assert inputs.live is None  # test_live_inputs.py counts its files
+
+
+def test_features_that_would_fill_memory_stay_in_their_files(
+    small: Small, tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search on the bank's files records what a search on features in memory does."""
+    in_memory = small.open("search.trials=1")
+    run_search(in_memory)
+    monkeypatch.setattr("tuner.search.inputs.free_bytes", lambda: 1000)
+    mapped = Small(tmp_path / "mapped", data_home).open("search.trials=1")
+    assert isinstance(mapped.inputs.X, BankRows)
+    rows = np.arange(len(mapped.inputs.y))
+    np.testing.assert_array_equal(
+        mapped.inputs.features(rows), ops.convert_to_numpy(in_memory.inputs.X)
+    )
+    run_search(mapped)
+    for a, b in zip(in_memory.folder.records(), mapped.folder.records(), strict=True):
+        assert (a.name, a.params, a.matrix) == (b.name, b.params, b.matrix)
 
 
 @pytest.mark.usefixtures("quick")

@@ -113,7 +113,11 @@ class SearchConfig(_Block):
     sampler: Sampler = Field(default="tpe", description="tpe | random | qmc | gp")
     pruner: Literal["median", "none"] = Field(default="median", description="median | none")
     retries: int = Field(default=3, ge=0, description="of a trial whose process died")
-    batch: int = Field(default=1, ge=1, description="trials asked and trained together")
+    batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="trials asked and trained together; null: 1 on a CPU, 8 on a GPU",
+    )
     gamma: Annotated[tuple[_Gamma, _Gamma], _from_list, _Ordered] = Field(
         default=(0.0, 5.0), description="focusing of the focal loss; 0 is cross-entropy"
     )

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from tuner.atomic import sweep, write_whole
 from tuner.errors import BankError
 
 FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
 
 _FORMAT = 1
 
@@ -158,6 +160,26 @@ class FeatureBank:
         Raises:
             BankError: If a row is missing, its chunk is damaged or cannot be read.
         """
+        return self.open_rows(keys).take(np.arange(len(keys)))
+
+    def open_rows(self, keys: Sequence[str]) -> BankRows:
+        """The same features, read from disk when they are asked for.
+
+        Raises:
+            BankError: If a row is missing or its chunk is damaged.
+        """
+        self._check_all(keys)
+        chunks = sorted({self._places[key].chunk for key in keys})
+        number = {chunk: i for i, chunk in enumerate(chunks)}
+        places = [self._places[key] for key in keys]
+        return BankRows(
+            [self.folder / f"{chunk}.npy" for chunk in chunks],
+            np.array([number[place.chunk] for place in places], dtype=np.int64),
+            np.array([place.row for place in places], dtype=np.int64),
+            self._n_features,
+        )
+
+    def _check_all(self, keys: Sequence[str]) -> None:
         missing = self.missing(keys)
         if missing:
             raise BankError(
@@ -165,20 +187,6 @@ class FeatureBank:
                 where=str(self.folder),
                 do="start the same command again: missing rows are computed",
             )
-        out = np.empty((len(keys), self._n_features), dtype=np.float32)
-        by_chunk: dict[str, tuple[list[int], list[int]]] = {}
-        for i, key in enumerate(keys):
-            place = self._places[key]
-            targets, rows = by_chunk.setdefault(place.chunk, ([], []))
-            targets.append(i)
-            rows.append(place.row)
-        for chunk, (targets, rows) in by_chunk.items():
-            path = self.folder / f"{chunk}.npy"
-            try:
-                out[targets] = np.load(path, mmap_mode="r", allow_pickle=False)[rows]
-            except (OSError, ValueError) as error:  # sound when verified, changed since
-                raise _unreadable(path, error) from error
-        return out
 
     def _verify(self, chunk: str) -> None:
         if chunk in self._verified:
@@ -205,6 +213,46 @@ class FeatureBank:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise _unreadable(path, error) from error
+
+
+@dataclass(frozen=True, eq=False)
+class BankRows:
+    """Rows of a bank by number, in files that are mapped into memory.
+
+    Attributes:
+        files: The chunks.
+        chunk: Number of the file of each row, int64 (n_rows,).
+        row: Place in that file, int64 (n_rows,).
+        n_features: Columns.
+    """
+
+    files: Sequence[Path]
+    chunk: IntArray
+    row: IntArray
+    n_features: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return len(self.row), self.n_features
+
+    def take(self, rows: IntArray) -> FloatArray:
+        """Rows by number, float32 (n, n_features).
+
+        Raises:
+            BankError: If a file is no longer what it was.
+        """
+        out = np.empty((len(rows), self.n_features), dtype=np.float32)
+        chunk, row = self.chunk[rows], self.row[rows]
+        for k in np.unique(chunk):
+            targets = np.flatnonzero(chunk == k)
+            path = self.files[k]
+            try:
+                table = np.load(path, mmap_mode="r", allow_pickle=False)
+                out[targets] = table[row[targets]]
+            except (OSError, ValueError, IndexError) as error:  # sound when verified
+                raise _unreadable(path, error) from error
+        return out
 
 
 def _chunk_name(keys: Sequence[str]) -> str:

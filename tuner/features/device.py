@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from tuner.errors import UsageError
@@ -82,12 +84,32 @@ def _find_device() -> Device:
     return Device("cpu", "CPU", label, warning)
 
 
+def free_bytes() -> int | None:
+    """Memory that is free now where the backend computes; None when nobody tells."""
+    if find_device().kind == "gpu":
+        try:
+            mebibytes = int(_ask_driver("memory.free")[0])
+        except (IndexError, ValueError):
+            return None
+        return mebibytes * 2**20
+    try:
+        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
 def _nvidia_cards() -> list[str]:
     """Cards that the driver lists; empty without a driver that works."""
+    return _ask_driver("name")
+
+
+def _ask_driver(what: str) -> list[str]:
+    """A line for each card; empty without a driver that works."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    command = [tool, f"--query-gpu={what}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -7,9 +7,18 @@ import warnings
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.config import StudyConfig
 from tuner.search.samplers import make_sampler
 from tuner.search.space import Params
 from tuner.search.state import Search, Slot, n_ended, n_finished, trial_name
+from tuner.training.compiled import is_cpu
+
+_ON_GPU = 8  # trials: beyond it a card gains little, and TPE knows less when it asks (note 009)
+
+
+def trials_at_once(config: StudyConfig) -> int:
+    """How many trials are asked and trained together."""
+    return config.search.batch or (1 if is_cpu() else _ON_GPU)
 
 
 def next_batch(search: Search) -> list[Slot]:
@@ -25,7 +34,7 @@ def next_batch(search: Search) -> list[Slot]:
     first, size = search.study.user_attrs.get("batch", (0, 0))
     missing = first + size - ended
     if missing <= 0:
-        missing = min(left, search.config.search.batch)
+        missing = min(left, trials_at_once(search.config))
         search.study.set_user_attr("batch", (ended, missing))
     n_waiting = len(waiting_trials(search))
     return [

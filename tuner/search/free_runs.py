@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from tuner.config import StudyConfig
@@ -67,5 +66,4 @@ def out_of_fold(inputs: SearchInputs, key: str) -> FloatArray:
 
 def original_features(inputs: SearchInputs) -> NDArray[np.float32]:
     """Features of the images themselves, without views, float32 (n_images, n_features)."""
-    rows = ops.convert_to_tensor(inputs.row_of[:, 0], "int32")
-    return np.asarray(ops.convert_to_numpy(ops.take(inputs.X, rows, axis=0)), dtype=np.float32)
+    return inputs.features(inputs.row_of[:, 0])

@@ -12,7 +12,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from tuner.config import StudyConfig
-from tuner.features.bank import FeatureBank
+from tuner.features.bank import BankRows, FeatureBank
+from tuner.features.device import free_bytes
 from tuner.features.extract import ViewOf
 from tuner.features.views import view_key
 from tuner.imbalance.augmentation import Rows, training_rows, view_order, views_needed
@@ -35,8 +36,9 @@ class SearchInputs:
     """Features, labels and folds of the images that the search may see.
 
     Attributes:
-        X: Features on the device, float32 tensor (n_rows, n_features); of a live study only the
-            first n_images rows, the images themselves.
+        X: Features on the device, float32 tensor (n_rows, n_features), or the rows in their files
+            where memory does not hold them; of a live study only the first n_images rows, the
+            images themselves.
         y: Class of each row, int64 (n_rows,).
         row_of: Row of each (image, view), int64 (n_images, max_view + 1); -1 where absent.
         labels: Class of each image, int64 (n_images,).
@@ -68,6 +70,13 @@ class SearchInputs:
     def n_folds(self) -> int:
         """Number of validation folds."""
         return int(self.fold.max()) + 1
+
+    def features(self, rows: IntArray) -> NDArray[np.float32]:
+        """Features of rows by number, float32 (n, n_features)."""
+        if isinstance(self.X, BankRows):
+            return self.X.take(rows)
+        found = ops.take(self.X, ops.convert_to_tensor(rows, "int32"), axis=0)
+        return np.asarray(ops.convert_to_numpy(found), dtype=np.float32)
 
     def training_rows(self, images: IntArray, *, multiplier: int, capped: bool) -> Rows:
         """(image, view) rows of the given training images, as places in this table."""
@@ -166,14 +175,14 @@ def load_inputs(
     row_of = np.full((len(chosen), int(views.max()) + 1), -1, dtype=np.int64)
     for row, (i, k) in enumerate(pairs):
         row_of[i, k] = row
-    features = bank.read(
+    rows = bank.open_rows(
         [
             view_key(sha256[i], k, augmentation=config.augmentation)
             for i, k in (pairs if live is None else pairs[: len(chosen)])
         ]
     )
     inputs = SearchInputs(
-        X=ops.convert_to_tensor(features),
+        X=_in_memory(rows),
         y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
         row_of=row_of,
         labels=labels,
@@ -184,6 +193,14 @@ def load_inputs(
         rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
     )
     return inputs if live is None else with_live(inputs, live, images, config=config)
+
+
+def _in_memory(rows: BankRows) -> Any:
+    """Features on the device; the rows as they are where they would fill half of its memory."""
+    n_bytes, free = 4 * rows.shape[0] * rows.shape[1], free_bytes()
+    if free is not None and n_bytes > free // 2:
+        return rows
+    return ops.convert_to_tensor(rows.take(np.arange(rows.shape[0])))
 
 
 def with_live(

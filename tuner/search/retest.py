@@ -19,6 +19,7 @@ from tuner.data.split import make_split
 from tuner.errors import StudyError
 from tuner.imbalance.adjustment import adjust
 from tuner.search.adjusted import fold_priors, tuned_taus
+from tuner.search.ask import trials_at_once
 from tuner.search.baselines import PLAIN, TITLES
 from tuner.search.folder import TEST, StudyFolder
 from tuner.search.free import FREE_TITLES
@@ -134,7 +135,8 @@ def retest(confirming: Confirming, settings: Sequence[Record]) -> Retest:
         StudyError: If plain cross-entropy fails.
     """
     records: dict[str, dict[int, Record]] = {setting.name: {} for setting in settings}
-    n_all, n_done, size = len(settings) * len(confirming.folds), 0, confirming.config.search.batch
+    n_all, n_done = len(settings) * len(confirming.folds), 0
+    size = trials_at_once(confirming.config)
     for seed in confirming.folds:
         for start in range(0, len(settings), size):
             for record in _retest_batch(confirming, settings[start : start + size], seed):

@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 
 from tuner.config import StudyConfig
 from tuner.errors import StudyError
-from tuner.search.ask import next_batch
+from tuner.search.ask import next_batch, trials_at_once
 from tuner.search.baselines import PLAIN, baselines
 from tuner.search.batch import train_batch
 from tuner.search.folder import StudyFolder
@@ -85,7 +85,7 @@ def _run_baselines(search: Search) -> None:
             teach_baseline(search, known[slot.name])
         else:
             todo.append(slot)
-    size = search.config.search.batch
+    size = trials_at_once(search.config)
     for start in range(0, len(todo), size):
         for record in train_batch(search, todo[start : start + size]):
             teach_baseline(search, record)

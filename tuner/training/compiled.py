@@ -69,6 +69,11 @@ else:
     )
 
 
+def is_cpu() -> bool:
+    """Whether the backend computes on the processor."""
+    return "cpu" in str(keras.distribution.list_devices()[0]).lower()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the backend, or Python itself, ran out of memory."""
     text = f"{type(error).__name__} {error}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, confusion_matrix, log_softmax
+from tuner.features.bank import BankRows
 from tuner.training.heads import Head, StackedHeads
 from tuner.training.schedule import Schedule
 
@@ -105,7 +106,7 @@ def train_trials(
 
     Args:
         trials: The folds of each trial.
-        X: Features, float32 (n_rows, n_features), array or device tensor.
+        X: Features, float32 (n_rows, n_features): array, device tensor, or the rows of a bank.
         y: Class of each row, int64 (n_rows,).
         y_images: Class of each image of the pooled table, int64 (n_images,).
         n_classes: Number of classes.
@@ -120,7 +121,7 @@ def train_trials(
     results = [TrialResult(np.full((len(y_images), n_classes), -np.inf), [], []) for _ in trials]
     stack = StackedHeads(
         [run.fold.head for run in runs],
-        ops.convert_to_tensor(X, "float32"),
+        X if isinstance(X, BankRows) else ops.convert_to_tensor(X, "float32"),
         ops.convert_to_tensor(y, "int32"),
         n_classes=n_classes,
         steps=steps,

@@ -6,17 +6,19 @@ and learning rate. Nothing here knows about folds, trials or stopping; `folds` d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
 from tuner.config import TrainingConfig
+from tuner.features.device import free_bytes
+from tuner.training.compiled import is_cpu, is_out_of_memory
 from tuner.training.losses import FocalTerms
+from tuner.training.rows import ROWS_A_CALL, FeatureRows
 from tuner.training.steps import (
     ADAM_EPSILON,
     Dropout,
@@ -28,6 +30,11 @@ from tuner.training.steps import (
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+
+_Begun = tuple[TrainState, list[Any]]
+
+_MOST_HEADS = 256  # in a stack: more of them are no faster on any card
+_COPIES = 10  # of a head's parameters in a step: state before and after, gradients, activations
 
 
 @dataclass(frozen=True)
@@ -103,18 +110,19 @@ class _Stack:
 class StackedHeads:
     """Heads that take the same steps together.
 
-    On an accelerator they lie in one stack. On a CPU each has its own: XLA picks another order
-    of summation when a stack grows, so only there a head has the same bits in any company, and
-    one head's weights and moments fit its cache (docs/notes/001).
+    On an accelerator they lie in one stack, or in as few as its memory holds; a stack for which
+    memory runs out is halved. On a CPU each has its own: XLA picks another order of summation
+    when a stack grows, so only there a head has the same bits in any company, and one head's
+    weights and moments fit its cache (docs/notes/001).
 
     Args:
         heads: What each is trained with.
-        X: Features on the device, float32 tensor (n_rows, n_features).
+        X: Features, float32 (n_rows, n_features): tensor on the device, or the rows of a bank.
         y: Classes on the device, int32 tensor (n_rows,).
         n_classes: Number of classes.
         steps: Steps an epoch, the same for all.
         training: The fixed recipe.
-        heads_per_stack: At most so many in one compiled call; None chooses by device.
+        heads_per_stack: At most so many in one compiled call; None chooses by device and memory.
         epsilon: Of Adam.
     """
 
@@ -130,16 +138,16 @@ class StackedHeads:
         heads_per_stack: int | None = None,
         epsilon: float = ADAM_EPSILON,
     ) -> None:
-        self._X, self._y = X, y
+        self._rows = FeatureRows(X, y)
         self._steps, self._batch = steps, training.batch_size
         self._orders = [RowOrder(head.rows, head.key) for head in heads]
         self._functions = compiled_steps(training.dropout, epsilon)
         shape = {
-            "n_features": X.shape[1],
+            "n_features": self._rows.n_features,
             "hidden_units": training.hidden_units,
             "n_classes": n_classes,
         }
-        size = heads_per_stack or (1 if _is_cpu() else max(len(heads), 1))
+        size = heads_per_stack or (1 if is_cpu() else heads_that_fit(**shape))
         numbers = range(len(heads))
         self._stacks = [
             _new_stack(list(numbers[first : first + size]), heads, **shape)
@@ -164,22 +172,48 @@ class StackedHeads:
         rates = dict(zip(alive, learning_rate, strict=True))
         n_rows = self._steps * self._batch
         rows = {h: self._orders[h].take(n_rows).reshape(self._steps, -1) for h in alive}
-        losses: list[tuple[list[int], Any]] = []
-        for stack in self._stacks:
-            state, of_stack = self._functions.train_epoch(
-                stack.state,
-                self._X,
-                self._y,
-                ops.convert_to_tensor(np.stack([rows[h] for h in stack.slots], axis=1), "int32"),
-                stack.factors,
-                ops.convert_to_tensor([rates[h] for h in stack.slots], "float32"),
-                stack.dropout,
-            )
-            stack.state = TrainState(*state)
-            losses.append((stack.slots, of_stack))
-        # Only now, since reading a result waits for it.
-        columns = {h: part for slots, of_stack in losses for h, part in _by_head(slots, of_stack)}
+        trained: list[_Stack] = []
+        columns: dict[int, FloatArray] = {}
+        todo = self._stacks
+        while todo:
+            started = [(stack, self._start(stack, rows, rates)) for stack in todo]
+            todo = []
+            # Only now, since reading a result waits for it.
+            for stack, begun in started:
+                ended = _read(begun)
+                if isinstance(ended, Exception):
+                    todo += _halves(stack, ended)
+                    continue
+                stack.state, losses = ended
+                trained.append(stack)
+                columns |= dict(zip(stack.slots, losses.T, strict=True))
+        self._stacks = trained
         return np.stack([columns[h] for h in alive], axis=1)
+
+    def _start(
+        self, stack: _Stack, rows: Mapping[int, IntArray], rates: Mapping[int, float]
+    ) -> _Begun | Exception:
+        """Begin an epoch of a stack: its next state and its losses, or why memory ran out."""
+        of_stack = np.stack([rows[h] for h in stack.slots], axis=1)
+        state, losses = stack.state, []
+        try:
+            for steps in self._rows.step_blocks(
+                self._steps, rows_a_step=len(stack.slots) * self._batch
+            ):
+                found, loss = self._functions.train_epoch(
+                    state,
+                    *self._rows.pick(of_stack[steps]),
+                    stack.factors,
+                    ops.convert_to_tensor([rates[h] for h in stack.slots], "float32"),
+                    stack.dropout,
+                )
+                state = TrainState(*found)
+                losses.append(loss)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return error
+        return state, losses
 
     def logits(self, rows: Sequence[IntArray]) -> list[FloatArray]:
         """Logits of each living head on its own rows, dropout off.
@@ -195,13 +229,18 @@ class StackedHeads:
         for stack in self._stacks:
             stack.n_rows = max(stack.n_rows, *(len(rows_of[h]) for h in stack.slots))
             padded = np.stack([np.resize(rows_of[h], stack.n_rows) for h in stack.slots])
-            values = _to_numpy(
-                self._functions.logits(
-                    stack.state.weights, self._X, ops.convert_to_tensor(padded, "int32")
-                )
-            )
+            values = self._stack_logits(stack, padded)
             found |= {h: values[i, : len(rows_of[h])] for i, h in enumerate(stack.slots)}
         return [found[h] for h in self.alive]
+
+    def _stack_logits(self, stack: _Stack, rows: IntArray) -> FloatArray:
+        """Logits of rows (n_slots, n), float32 (n_slots, n, n_classes)."""
+        n = max(1, ROWS_A_CALL // len(rows))
+        parts = []
+        for first in range(0, rows.shape[1], n):
+            X, _, local = self._rows.pick(rows[:, first : first + n])
+            parts.append(_to_numpy(self._functions.logits(stack.state.weights, X, local)))
+        return np.concatenate(parts, axis=1)
 
     def weights(self, head: int) -> HeadWeights:
         """Weights of one living head as NumPy arrays."""
@@ -239,6 +278,36 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     return _Stack(slots, TrainState(weights, zeros, zeros, step), factors, dropout)
 
 
+def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int:
+    """How many heads may lie in one stack by the memory that is free now; at least one."""
+    free = free_bytes()
+    if free is None:
+        return _MOST_HEADS
+    n_parameters = (n_features + 1) * hidden_units + (hidden_units + 1) * n_classes
+    return int(np.clip(free // (_COPIES * 4 * n_parameters), 1, _MOST_HEADS))
+
+
+def _read(begun: _Begun | Exception) -> tuple[TrainState, FloatArray] | Exception:
+    """State and losses, (steps, n_slots), after an epoch that was begun, or why memory ran out."""
+    if isinstance(begun, Exception):
+        return begun
+    try:
+        return begun[0], np.concatenate([_to_numpy(part) for part in begun[1]])
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return error
+
+
+def _halves(stack: _Stack, error: Exception) -> list[_Stack]:
+    """Two stacks of half the heads, to be tried again; one head cannot be halved."""
+    heads = sorted(set(stack.slots))
+    if len(heads) == 1:
+        raise error
+    middle = (len(heads) + 1) // 2
+    return [_compacted(stack, part) for part in (heads[:middle], heads[middle:])]
+
+
 def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
     if kept == sorted(set(stack.slots)):
         return stack
@@ -269,14 +338,6 @@ def _stacked(parts: Iterable[Any]) -> Any:
 def _to_numpy(tensor: Any) -> FloatArray:
     values: FloatArray = np.asarray(ops.convert_to_numpy(tensor))
     return values
-
-
-def _by_head(slots: list[int], losses: Any) -> Iterator[tuple[int, FloatArray]]:
-    return zip(slots, _to_numpy(losses).T, strict=True)
-
-
-def _is_cpu() -> bool:
-    return "cpu" in str(keras.distribution.list_devices()[0]).lower()
 
 
 def dropout_key(key: Sequence[int]) -> int:

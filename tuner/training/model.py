@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from tuner.training.steps import HeadWeights
 # ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.
 _IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
 _CARD = "tuner.json"
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
+# Keras stores the members of its archive as they are; what unpacks to much more is a bomb.
+_UNPACKS_TO = 4
+_SMALL_BYTES = 64 << 20
 
 
 def build_model(
@@ -140,9 +145,14 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            card: dict[str, Any] = json.loads(archive.read(_CARD))
-            return card
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > _SMALL_BYTES + _UNPACKS_TO * path.stat().st_size:
+                raise ValueError(f"it would unpack to {unpacked / 2**20:,.0f} MiB")
+            card = json.loads(archive.read(_CARD))
+        if not isinstance(card, dict):
+            raise ValueError(f"{_CARD} in it is no card")
+        return card
+    except (OSError, KeyError, ValueError, RuntimeError, EOFError, *_BROKEN_ZIP) as error:
         raise ExportError(
             f"not a model that tuner wrote: {error}",
             where=str(path),
