@@ -2,6 +2,7 @@
 # make test   everything that continuous integration runs
 # make quick  lint, types and the quick tests
 # make endure a small study killed 60 times at random, then compared with an undisturbed one
+# make audit  known vulnerabilities of the versions in constraints.txt, by pip-audit
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ KILLS ?= 60
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test quick endure lint clean help
+.PHONY: demo test quick endure audit lint clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -47,6 +48,10 @@ test: lint
 
 endure: $(BIN)/.made-dev
 	$(BIN)/python benchmarks/endure.py --kills $(KILLS)
+
+audit: $(BIN)/.made
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python .ci/audit $(AUDIT)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

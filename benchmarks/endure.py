@@ -118,13 +118,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tuner-endure-") as folder:
         straight, seconds = undisturbed(Path(folder) / "straight")
         tally = Tally()
-        while tally.kills < options.kills:
+        while tally.kills < options.kills and not tally.wrong:
             place = new_place(Path(folder) / str(tally.rounds))
             disturb(place, tally, seconds=seconds, most=options.kills, rng=rng)
             tally.rounds += 1
-            tally.wrong += [
-                f"study {tally.rounds}: {text}" for text in differences(place, straight)
-            ]
+            if not tally.wrong:  # else the study is not whole
+                tally.wrong = [
+                    f"study {tally.rounds}: {text}" for text in differences(place, straight)
+                ]
             say(f"study {tally.rounds}: {tally.kills} kills, wrong: {tally.wrong or 'nothing'}")
     emit(
         "endure",

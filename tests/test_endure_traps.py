@@ -35,7 +35,9 @@ def pictures(folder: Path, **counts: int) -> None:
     for level, (name, n) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True)
         for i in range(n):
-            pixels = rng.integers(30 * level, 30 * level + 90, (12, 12, 3), dtype=np.uint8)
+            pixels = rng.integers(
+                30 * level % 160, 30 * level % 160 + 90, (12, 12, 3), dtype=np.uint8
+            )
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
@@ -116,6 +118,41 @@ def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
             assert len(recalls) == 5
             assert {"macro_recall", "min_recall"} <= run.data.metrics.keys()
             assert client.list_artifacts(run.info.run_id, "images")
+
+
+@pytest.mark.slow
+def test_two_hundred_classes_are_a_study(tmp_path):
+    """Five images of each: run, status, report and MLflow have every class."""
+    pictures(tmp_path / "data", **{f"class {k:03d}": 5 for k in range(200)})
+    (tmp_path / "many.yaml").write_text(TINY.format(name="many", source="data"))
+    tuner(tmp_path, "run", "many.yaml", "--trials", "1")
+    (facts,) = json.loads(tuner(tmp_path, "status", "many", "--json")[0])
+    assert len(facts["best"]["recall"]) == 200
+    tuner(tmp_path, "report", "many")
+    assert "class 199" in (tmp_path / "report.html").read_text("utf-8")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("many")
+    for run in client.search_runs([experiment.experiment_id], "tags.`tuner.kind` != 'study'"):
+        assert sum(key.startswith("recall/") for key in run.data.metrics) == 200
+
+
+@pytest.mark.slow
+def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path):
+    """Copies of one picture under two labels: chance, and a verdict in words."""
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.new("RGB", (12, 12), "gray").save(tmp_path / "data" / name / f"{i}.png")
+    (tmp_path / "same.yaml").write_text(TINY.format(name="same", source="data"))
+    out, err = tuner(tmp_path, "check", "same.yaml")
+    assert "same bytes, different labels" in out + err
+    out, _ = tuner(tmp_path, "run", "same.yaml")
+    assert "The winner is a baseline" in out
+    folder = StudyFolder(tmp_path / "home" / "studies" / "same")
+    assert {record.value for record in folder.records()} == {0.5}
+    out, err = tuner(tmp_path, "confirm", "same", "--seeds", "2", "--top", "1")
+    assert "No better than plain cross-entropy" in out
+    assert "Warning" not in err
 
 
 @pytest.mark.parametrize(

@@ -318,10 +318,21 @@ def load_export(path: Path) -> Export:
     return export
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Without repetitions: an export holds none, and ten lines of them expand to any size."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse ``*name``; else as SafeLoader."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="'*' repeats a value", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(path: Path) -> Any:
     shown = one_line(str(path))
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
     except FileNotFoundError as error:
         do = "write it with: tuner export STUDY"
         raise UsageError(f"exported file '{shown}' does not exist", do=do) from error

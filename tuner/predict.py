@@ -61,7 +61,13 @@ def load_classifier(path: Path) -> Classifier:
     Raises:
         ExportError: If it is no model of tuner, or holds code.
     """
-    names = read_card(path)["class_names"]
+    names = read_card(path).get("class_names")
+    if not isinstance(names, list) or path.suffix != ".keras":  # by another name Keras reads HDF5
+        raise ExportError(
+            "not a .keras model with class names",
+            where=str(path),
+            do="make one with: tuner train best.yaml",
+        )
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         small = model.get_layer("preprocess").input

@@ -29,9 +29,14 @@ def open_storage(home: Home, url: str | None = None) -> BaseStorage:
     except Exception as error:  # Optuna passes on whatever the database driver raises
         raise StudyError(
             f"Optuna's store cannot be opened: {error}",
-            where=url or str(home.journal),
+            where=_shown(url) if url else str(home.journal),
             do="check that it is there and writable",
         ) from error
+
+
+def _shown(url: str) -> str:
+    """What was given as a URL, unless it is none and may hold a password."""
+    return url if "://" in url or "@" not in url else "--storage"
 
 
 class JournalLock(JournalFileOpenLock):
