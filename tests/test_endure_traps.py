@@ -125,7 +125,9 @@ def test_two_hundred_classes_are_a_study(tmp_path):
     """Five images of each: run, status, report and MLflow have every class."""
     pictures(tmp_path / "data", **{f"class {k:03d}": 5 for k in range(200)})
     (tmp_path / "many.yaml").write_text(TINY.format(name="many", source="data"))
-    tuner(tmp_path, "run", "many.yaml", "--trials", "1")
+    _, err = tuner(tmp_path, "run", "many.yaml", "--trials", "1")
+    assert err.count("out-of-fold images") == 8
+    assert "and 192 more classes of so few images" in err
     (facts,) = json.loads(tuner(tmp_path, "status", "many", "--json")[0])
     assert len(facts["best"]["recall"]) == 200
     tuner(tmp_path, "report", "many")
@@ -146,7 +148,8 @@ def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path):
     (tmp_path / "same.yaml").write_text(TINY.format(name="same", source="data"))
     out, err = tuner(tmp_path, "check", "same.yaml")
     assert "same bytes, different labels" in out + err
-    out, _ = tuner(tmp_path, "run", "same.yaml")
+    out, err = tuner(tmp_path, "run", "same.yaml")
+    assert "1 set of images has the same bytes and different labels" in err
     assert "The winner is a baseline" in out
     folder = StudyFolder(tmp_path / "home" / "studies" / "same")
     assert {record.value for record in folder.records()} == {0.5}

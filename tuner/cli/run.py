@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from tuner.tracking.mlflow_recorder import MlflowRecorder
 
 
+_NOTES_SHOWN = 8  # of a kind; a study of 200 small classes has other news, too
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What the user wrote after ``tuner run``."""
@@ -233,6 +236,7 @@ def open_images(
 ) -> Opened:
     """Read the images, split them or check that nothing changed, and show the class table."""
     from tuner.cli.twins import group_near_duplicates
+    from tuner.data.index import label_conflicts
     from tuner.data.split import Split, small_class_warnings
     from tuner.search.folder import StudyFolder
     from tuner.search.session import is_grouped, open_study, read_images, with_groups
@@ -250,8 +254,15 @@ def open_images(
     console.print(class_table(index.class_names, images.labels, images.fold))
     print_problems(index.problems, console)
     split = Split(images.fold, config.split.folds)
-    for note in (*index.notes, *small_class_warnings(split, images.labels, index.class_names)):
+    small = small_class_warnings(split, images.labels, index.class_names)
+    for note in (*index.notes, *small[:_NOTES_SHOWN]):
         warn(console, note)
+    if len(small) > _NOTES_SHOWN:
+        more = len(small) - _NOTES_SHOWN
+        warn(console, f"and {more} more classes of so few images; see: tuner check")
+    if conflicts := len(label_conflicts(index)):
+        sets = "set of images has" if conflicts == 1 else "sets of images have"
+        warn(console, f"{conflicts} {sets} the same bytes and different labels; see: tuner check")
     return opened
 
 
