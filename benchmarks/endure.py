@@ -130,6 +130,7 @@ def main() -> None:
     emit(
         "endure",
         machine=machine_name(),
+        backend=os.environ.get("KERAS_BACKEND", "tensorflow"),
         kills=tally.kills,
         starts=tally.starts,
         studies=tally.rounds,
