@@ -95,7 +95,7 @@ training:
         "x.yaml:28  training.lr: unknown key; did you mean 'training.learning_rate'?",
         "x.yaml:29  training.dropout: must be a number of at least 0 and below 1, not .nan",
         "x.yaml:30  training.epochs: must be a whole number of at least 1, not true",
-        "--set search.batch=0  search.batch: must be a whole number of at least 1, not 0",
+        "--set search.batch=0  search.batch: must be a whole number of at least 1, or null, not 0",
         "--set trials  not an override; write it as key=value, for example --set search.trials=20",
         "--set serach.x=3  serach: unknown key; did you mean 'search'?",
         "--set search={trails: 3}  search.trails: unknown key; did you mean 'search.trials'?",
