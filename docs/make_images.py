@@ -21,13 +21,13 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from tuner.cli.report import data_root
 from tuner.cli.run import print_winner
 from tuner.cli.terminal import say_step
 from tuner.home import Home
 from tuner.report.page import render_report
 from tuner.search.folder import StudyFolder, find_study
 from tuner.search.records import winner
+from tuner.search.session import data_root
 
 IMAGES = Path(__file__).parent / "images"
 SERVE = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"

@@ -44,6 +44,10 @@ class Home:
         path = str(self.path / "mlflow.db").replace("%", "%25").replace("?", "%3F")
         return f"sqlite:///{path}"
 
+    def resolve_tracking_uri(self, given: str | None) -> str:
+        """The given server, else ``$MLFLOW_TRACKING_URI``, else the home's own database."""
+        return given or os.environ.get("MLFLOW_TRACKING_URI") or self.tracking_uri
+
     @property
     def artifacts(self) -> Path:
         """MLflow's artifacts."""

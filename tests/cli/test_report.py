@@ -8,9 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.report.made_study import make_study
-from tuner.cli.report import data_root
 from tuner.config import parse_study
 from tuner.home import Home
+from tuner.search.session import data_root
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.cli.commands import COMMANDS, parse
 from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
-from tuner.cli.run import RunOptions, print_winner, resolve_tracking_uri
+from tuner.cli.run import RunOptions, print_winner
 from tuner.cli.terminal import make_console
 from tuner.home import Home
 from tuner.search.free import FreeBaseline, save_free
@@ -56,10 +56,10 @@ def test_the_server_is_the_option_then_the_environment_then_the_home(tmp_path, m
     """MLflow's own variable is respected, and beaten by the option."""
     home = Home(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert resolve_tracking_uri(home, None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert home.resolve_tracking_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert resolve_tracking_uri(home, None) == "http://environment"
-    assert resolve_tracking_uri(home, "http://option") == "http://option"
+    assert home.resolve_tracking_uri(None) == "http://environment"
+    assert home.resolve_tracking_uri("http://option") == "http://option"
 
 
 @pytest.mark.parametrize("command", ["run", pytest.param("check", marks=pytest.mark.slow)])

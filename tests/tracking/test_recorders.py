@@ -17,11 +17,11 @@ def recorder(request, make_recorder, troubles):
 
 
 def files(folder):
-    """Every file of a study but the lock, with its content."""
+    """Every file of a study but its locks, with its content."""
     return {
         path.relative_to(folder.path): path.read_bytes()
         for path in folder.path.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
     }
 
 

@@ -5,6 +5,8 @@ Heavy libraries are imported inside the commands, so that ``tuner --help`` answe
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import sys
 import textwrap
@@ -132,6 +134,21 @@ def run(
         Optional[str],  # noqa: UP045
         typer.Option("--storage", help="Optuna store by URL (default: the home's journal)."),
     ] = None,
+    ray: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--ray",
+            metavar="[ADDRESS]",
+            help="Workers on a Ray cluster (without an address: $RAY_ADDRESS, or one made here).",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="With --ray: tasks that train at once.")
+    ] = 1,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option("--gpus-per-worker", min=0, help="With --ray: share of a card of each."),
+    ] = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     live: Annotated[
         bool,
@@ -159,6 +176,9 @@ def run(
         demo,
         live,
         as_json,
+        ray,
+        workers,
+        gpus_per_worker,
     )
     run_study(options)
 
@@ -367,7 +387,7 @@ def sync(study: _Study, home: _Home = None, tracking_uri: _Tracking = None) -> N
 def main() -> None:
     """Run the command line; expected errors are one message and an exit code."""
     shows_traceback = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    sys.argv = with_ray_address([a for a in sys.argv if a != "--debug"])
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a letter of a class name shows a mark instead of a traceback.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -384,6 +404,23 @@ def main() -> None:
         known = error if isinstance(error, TunerError) else _system_error(error)
         _print_error(known)
         sys.exit(known.exit_code)
+
+
+def with_ray_address(words: list[str]) -> list[str]:
+    """The same words with an address after ``--ray``, which may stand alone.
+
+    Example:
+        >>> with_ray_address(["run", "--ray", "x.yaml"])
+        ['run', '--ray=local', 'x.yaml']
+        >>> with_ray_address(["run", "x.yaml", "--ray", "10.0.0.1:6379"])
+        ['run', 'x.yaml', '--ray', '10.0.0.1:6379']
+    """
+    out = list(words)
+    for i, word in enumerate(words):
+        follows = words[i + 1] if i + 1 < len(words) else ""
+        if word == "--ray" and not re.fullmatch(r"(ray://\S+|\S+:\d+|auto|local)", follows):
+            out[i] = f"--ray={os.environ.get('RAY_ADDRESS') or 'local'}"
+    return out
 
 
 def _system_error(error: OSError) -> TunerError:

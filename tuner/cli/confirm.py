@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tuner.cli.confirm_tables import calibration_table, class_comparison, retest_table, test_table
 from tuner.cli.report import keep_report
-from tuner.cli.run import find_weights, home_words, make_recorder, start_device
+from tuner.cli.run import find_weights, home_words, start_device
 from tuner.cli.studies import find_named
 from tuner.cli.tables import openings
 from tuner.cli.terminal import command, extraction_bar, make_console, say, say_fact, say_step, warn
@@ -115,6 +115,8 @@ def _confirm(
     inputs = load_inputs(config, images, source.bank, class_names=class_names, other_folds=others)
     counts = np.bincount(inputs.labels, minlength=len(class_names))
     lines = TrialLines(console, class_names, counts, n_trials=1, unit="trainings")
+    from tuner.mirror import make_recorder
+
     recorder = make_recorder(home, options.tracking_uri, on_trouble=lines.message)
     environment = {
         "backend": device.backend,

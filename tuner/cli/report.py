@@ -7,17 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from tuner.atomic import write_whole
-from tuner.cli.run import make_mirror, resolve_tracking_uri
 from tuner.cli.studies import find_named
 from tuner.cli.terminal import make_console, say, say_step, warn
-from tuner.config import StudyConfig
 from tuner.errors import TrackingError, TunerError, UsageError
 from tuner.home import Home
 from tuner.search.folder import StudyFolder
+from tuner.search.session import data_root
 
 
 def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: str | None) -> None:
     """Write the report of a study and keep it as an artifact of its MLflow run."""
+    from tuner.mirror import make_mirror
     from tuner.report.page import render_report
 
     at = Home.find(home)
@@ -28,7 +28,7 @@ def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: s
     write_whole(output, page)
     say(console, f"{output}, {len(page.encode()) / 1e6:.1f} MB")
     mirror = make_mirror(
-        at, resolve_tracking_uri(at, tracking_uri), on_trouble=lambda text: warn(console, text)
+        at, at.resolve_tracking_uri(tracking_uri), on_trouble=lambda text: warn(console, text)
     )
     try:
         mirror.attach(folder, "report.html", page)
@@ -41,10 +41,11 @@ def keep_report(
     folder: StudyFolder, home: Home, tracking_uri: str | None, console: Console
 ) -> None:
     """Put the report beside the study's run in MLflow; a failure is said and stops nothing."""
+    from tuner.mirror import make_mirror
     from tuner.report.page import render_report
 
     mirror = make_mirror(
-        home, resolve_tracking_uri(home, tracking_uri), on_trouble=lambda text: warn(console, text)
+        home, home.resolve_tracking_uri(tracking_uri), on_trouble=lambda text: warn(console, text)
     )
     try:
         with console.status("writing the report"):
@@ -54,19 +55,6 @@ def keep_report(
         reason = error.what if isinstance(error, TunerError) else error
         warn(console, f"MLflow has no report of this study: {reason}")
         say_step(console, "try", f"tuner report {folder.name}")
-
-
-def data_root(config: StudyConfig, home: Home) -> Path | None:
-    """The folder that the paths of a study's images start from, where it is still there."""
-    source = config.data.source
-    if source == "digits":
-        root = home.path / "datasets" / "digits"
-    elif config.data.root is not None:
-        root = Path(config.data.root).expanduser()
-    else:
-        root = Path(source).expanduser()
-        root = root.parent if root.suffix.lower() == ".csv" else root
-    return root.resolve() if root.is_dir() else None
 
 
 def _check_target(output: Path) -> None:

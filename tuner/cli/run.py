@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tuner.cli.cluster import on_cluster, search_on_cluster, start_cluster
 from tuner.cli.events import EventListener, ExtractionEvents, print_event, print_result_event
 from tuner.cli.studies import leading_question, load_config
 from tuner.cli.tables import class_table, result_table, title
@@ -29,16 +30,17 @@ from tuner.errors import UsageError, WeightsError
 from tuner.home import Home
 
 if TYPE_CHECKING:
+    from tuner.cli.trial_lines import TrialLines
+    from tuner.cluster.ray_cluster import RayCluster
     from tuner.features.device import Device
     from tuner.features.extract import Progress as Extraction
     from tuner.features.source import FeatureSource
     from tuner.features.weights_source import ResolvedWeights
     from tuner.search.folder import StudyFolder
     from tuner.search.inputs import LiveSource
-    from tuner.search.recorder import Recorder
     from tuner.search.records import Record
     from tuner.search.session import Opened
-    from tuner.tracking.mlflow_recorder import MlflowRecorder
+    from tuner.search.state import Listener
 
 
 _NOTES_SHOWN = 8  # of a kind; a study of 200 small classes has other news, too
@@ -58,6 +60,34 @@ class RunOptions:
     is_demo: bool = False
     is_live: bool = False
     as_json: bool = False
+    ray: str | None = None
+    workers: int = 1
+    gpus_per_worker: float = 0.0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether workers on other machines may take part."""
+        from tuner.search.database import is_shared
+
+        return is_shared(self.storage)
+
+    def check(self) -> None:
+        """Refuse options that cannot go together.
+
+        Raises:
+            UsageError: If so.
+        """
+        if self.ray is None and (self.workers > 1 or self.gpus_per_worker):
+            raise UsageError(
+                "--workers and --gpus-per-worker say how Ray places work, but --ray is missing",
+                do="add --ray, or start the same command on each machine",
+            )
+        if self.ray is not None and not self.is_shared:
+            raise UsageError(
+                "--ray needs a database that all workers reach",
+                where="--storage",
+                do="--storage postgresql://USER:PASSWORD@HOST/DATABASE",
+            )
 
     @property
     def all_overrides(self) -> list[str]:
@@ -74,12 +104,16 @@ class RunOptions:
         words += home_words(self.home)
         words += ["--tracking-uri", self.tracking_uri] if self.tracking_uri else []
         words += ["--storage", self.storage] if self.storage else []
+        words += [f"--ray={self.ray}"] if self.ray else []
+        words += ["--workers", self.workers] if self.workers > 1 else []
+        words += ["--gpus-per-worker", self.gpus_per_worker] if self.gpus_per_worker else []
         return command(*words, *(["--demo"] if self.is_demo else []))
 
 
 def run_study(options: RunOptions) -> None:
     """Run a study and print its result and the commands that follow."""
     home = Home.find(options.home)
+    options.check()
     trials = [] if options.trials is None else [f"search.trials={options.trials}"]
     config = load_config(options.study, [*options.all_overrides, *trials], home)
     # Lines for machines and a board for people would write over each other.
@@ -89,8 +123,9 @@ def run_study(options: RunOptions) -> None:
     from tuner.search.folder import StudyFolder, find_study
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder, is_last = StudyFolder(home.studies / config.name), True
     try:
-        with StudyFolder(home.studies / config.name).locked():
+        with folder.locked(alone=not options.is_shared):
             _run(config, home, console, options)
     except KeyboardInterrupt:
         loud = make_console(is_result=False)
@@ -100,74 +135,151 @@ def run_study(options: RunOptions) -> None:
         if options.as_json:
             print_event("interrupted", next={"go on": options.command(trials=options.trials)})
         raise
-    keep_report(find_study(home, config.name), home, options.tracking_uri, console)
+    finally:
+        if options.is_shared:
+            is_last = _close_shared(folder, home, options, console)
+    if is_last:
+        keep_report(find_study(home, config.name), home, options.tracking_uri, console)
     _print_result(home, config, options)
 
 
 def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions) -> None:
     """Images, features, search: the flow of a study from top to bottom."""
-    device = start_device(console, config)
-    from tuner.search.samplers import make_sampler
-    from tuner.search.study import open_search, open_storage, run_search
+    with start_cluster(options, console) as cluster:
+        device = start_device(console, config, cluster)
+        from tuner.search.samplers import make_sampler
+        from tuner.search.study import open_storage
 
-    # What the search lacks is said before minutes go into features.
-    make_sampler(config.search.sampler, seed=config.seed, place=0, space={})
-    storage = open_storage(home, options.storage)
-    config, weights = find_weights(config, console, is_demo=options.is_demo)
+        # What the search lacks is said before minutes go into features.
+        make_sampler(config.search.sampler, seed=config.seed, place=0, space={})
+        storage = open_storage(home, options.storage)
+        config, weights = find_weights(config, console, is_demo=options.is_demo)
 
-    from tuner.cli.trial_lines import TrialLines
-    from tuner.features.source import open_features
+        from tuner.features.source import open_features
+
+        source = open_features(config, home, weights=weights, device=device)
+        if cluster is not None:
+            source = on_cluster(source, cluster, home, options)
+        question = leading_question(options.study, home)
+        with _begun_once(home, config, options, console):
+            opened = open_images(config, home, console, source=source, question=question)
+            if options.as_json:
+                print_event("study", **_study_facts(opened, device, question))
+            _say_leaks(source, opened, console, options)
+        if options.is_shared:
+            _join(storage, opened, source, console)
+        also = ExtractionEvents() if options.as_json else None
+        fill_features(source, opened, console, also=also)
+        lines = _trial_lines(opened, console)
+        listener = EventListener(lines, lines.class_names) if options.as_json else lines
+        with lines.shown():
+            if cluster is not None:
+                search_on_cluster(cluster, storage, opened, source, listener, home, options)
+            else:
+                _search_here(storage, opened, source, listener, console, home, options)
+
+
+def _search_here(
+    storage: Any,
+    opened: Opened,
+    source: FeatureSource,
+    listener: Listener,
+    console: Console,
+    home: Home,
+    options: RunOptions,
+) -> None:
+    """Train in this process: alone, or as one worker of many."""
+    from tuner.mirror import make_recorder
     from tuner.search.inputs import load_inputs
+    from tuner.search.study import open_search, run_search
+    from tuner.search.workers import run_worker
 
-    source = open_features(config, home, weights=weights, device=device)
-    question = leading_question(options.study, home)
-    opened = open_images(config, home, console, source=source, question=question)
-    config = opened.config
-    class_names = opened.index.class_names
-    if options.as_json:
-        print_event("study", **_study_facts(opened, device, question))
-    _say_leaks(source, opened, console, options)
-    also = ExtractionEvents() if options.as_json else None
-    fill_features(source, opened, console, also=also)
-    inputs = load_inputs(
-        config,
-        opened.folder.images,
-        source.bank,
-        class_names=class_names,
-        live=live_source(source, opened, console),
-    )
-    lines = TrialLines(
-        console,
-        class_names,
-        _counts(inputs.labels),
-        n_trials=config.search.trials,
-        best=_say_earlier(opened, console),
-        earlier=opened.folder.records(),
-    )
-    listener = EventListener(lines, class_names) if options.as_json else lines
     search = open_search(
         storage,
-        config=config,
-        inputs=inputs,
+        config=opened.config,
+        inputs=load_inputs(
+            opened.config,
+            opened.folder.images,
+            source.bank,
+            class_names=opened.index.class_names,
+            live=live_source(source, opened, console),
+        ),
         folder=opened.folder,
         recorder=make_recorder(home, options.tracking_uri, on_trouble=listener.message),
         listener=listener,
-        environment={
-            "backend": device.backend,
-            "device": device.name,
-            "precision": config.backbone.precision,
-            "weights": weights.source,
-            "weights_sha256": weights.sha256,
-        },
+        environment=source.environment,
     )
-    with lines.shown():
+    if options.is_shared:
+        run_worker(search, storage)
+    else:
         run_search(search)
 
 
-def start_device(console: Console, config: StudyConfig) -> Device:
-    """Find the device, say it, and why a card is not used."""
+def _trial_lines(opened: Opened, console: Console) -> TrialLines:
+    """The live part of a run, which knows what earlier starts have finished."""
+    from tuner.cli.trial_lines import TrialLines
+
+    images = opened.folder.images
+    return TrialLines(
+        console,
+        opened.index.class_names,
+        _counts(images.labels[images.search_rows]),
+        n_trials=opened.config.search.trials,
+        best=_say_earlier(opened, console),
+        earlier=opened.folder.records(),
+    )
+
+
+@contextmanager
+def _begun_once(
+    home: Home, config: StudyConfig, options: RunOptions, console: Console
+) -> Iterator[None]:
+    """Let one of many workers begin a study while the others wait."""
+    from tuner.locks import turn
+    from tuner.search.folder import StudyFolder
+
+    if not options.is_shared:
+        yield
+        return
+    path = StudyFolder(home.studies / config.name).turn_path("begin")
+    with turn(path, on_wait=lambda: say(console, "another worker begins the study; waiting")):
+        yield
+
+
+def _join(storage: Any, opened: Opened, source: FeatureSource, console: Console) -> None:
+    from tuner.search.workers import join_study
+
+    join_study(
+        storage,
+        opened.config,
+        opened.folder,
+        bank=source.bank.identity,
+        on_message=lambda text: warn(console, text),
+    )
+
+
+def _close_shared(folder: StudyFolder, home: Home, options: RunOptions, console: Console) -> bool:
+    """The last worker completes what MLflow has; returns whether this is the last one."""
+    from tuner.mirror import complete_mirror
+
+    if not folder.exists:
+        return False
+    is_last = complete_mirror(
+        folder, home, options.tracking_uri, on_trouble=lambda text: warn(console, text)
+    )
+    if not is_last:
+        say(console, "other workers go on with the study; the last one writes its report")
+    return is_last
+
+
+def start_device(
+    console: Console, config: StudyConfig, cluster: RayCluster | None = None
+) -> Device:
+    """Find the device, of a cluster that of its workers; say it, and why a card is not used."""
     with console.status("starting the backend"):
         device = find_backend()
+        if cluster is not None:
+            device = cluster.find_device()
     say_fact(console, "study", config.name)
     say_device(console, device, config)
     return device
@@ -327,7 +439,11 @@ def fill_features(
     if opened.config.training.mode == "live":
         wanted = [row for row in wanted if row.view == 0]
     with extraction_bar(console, also=also) as show:
-        n_new = source.fill(wanted, on_progress=show)
+        n_new = source.fill(
+            wanted,
+            on_progress=show,
+            on_wait=lambda: say(console, "another process fills the feature bank; waiting"),
+        )
     for chunk in source.bank.damaged:
         warn(console, f"{chunk} of the feature bank was damaged; computed again")
     rows = f"{len(wanted):,} rows of images and views, {n_new:,} computed now"
@@ -336,43 +452,12 @@ def fill_features(
 
 def live_source(source: FeatureSource, opened: Opened, console: Console) -> LiveSource | None:
     """The images and the backbone of a study that trains on images; None for the bank."""
-    from tuner.features.backbone import build_backbone
     from tuner.search.inputs import LiveSource
 
     if opened.config.training.mode == "bank":
         return None
     say_fact(console, "training", "live: on images, with other views each time")
-    backbone = build_backbone(source.weights, precision=opened.config.backbone.precision)
-    return LiveSource(opened.index.root, backbone)
-
-
-def make_mirror(home: Home, uri: str, *, on_trouble: Callable[[str], None]) -> MlflowRecorder:
-    """The MLflow mirror at a tracking URI; artifacts lie in the home unless a server has them."""
-    from tuner.report.figures import confusion_matrix_image
-    from tuner.tracking.mlflow_recorder import MlflowRecorder
-
-    return MlflowRecorder(
-        uri,
-        artifacts=home.artifacts,
-        draw_confusion_matrix=confusion_matrix_image,
-        on_trouble=on_trouble,
-    )
-
-
-def make_recorder(
-    home: Home, tracking_uri: str | None, *, on_trouble: Callable[[str], None]
-) -> Recorder:
-    """The MLflow mirror, kept off the hot path."""
-    from tuner.tracking.background import BackgroundRecorder
-
-    uri = resolve_tracking_uri(home, tracking_uri)
-    mirror = make_mirror(home, uri, on_trouble=on_trouble)
-    return BackgroundRecorder(mirror, on_trouble=on_trouble)
-
-
-def resolve_tracking_uri(home: Home, given: str | None) -> str:
-    """The given server, else ``$MLFLOW_TRACKING_URI``, else the home's own database."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
+    return LiveSource(opened.index.root, source.backbone())
 
 
 def home_words(home: Path | None) -> list[str]:
@@ -427,7 +512,7 @@ def _print_result(home: Home, config: StudyConfig, options: RunOptions) -> None:
 def _next_steps(home: Home, config: StudyConfig, options: RunOptions) -> dict[str, str]:
     """The commands that follow a run."""
     words = home_words(options.home)
-    uri = resolve_tracking_uri(home, options.tracking_uri)
+    uri = home.resolve_tracking_uri(options.tracking_uri)
     server = ["--tracking-uri", options.tracking_uri] if options.tracking_uri else []
     steps = {
         "compare": command("tuner", "ui", config.name, *words, *server),

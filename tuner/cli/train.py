@@ -18,7 +18,6 @@ from tuner.cli.run import (
     home_words,
     live_source,
     print_problems,
-    resolve_tracking_uri,
     start_device,
 )
 from tuner.cli.studies import find_named
@@ -252,7 +251,7 @@ def _train(
         results,
         form=options.form,
         register=options.register,
-        tracking_uri=resolve_tracking_uri(Home.find(options.home), options.tracking_uri),
+        tracking_uri=Home.find(options.home).resolve_tracking_uri(options.tracking_uri),
         artifacts=Home.find(options.home).artifacts,
     )
     if options.opens_test:

@@ -83,7 +83,7 @@ class TrialLines:
     ) -> None:
         self._console, self._layout = console, fit(console.width)
         self._rarest = rarest(counts)[: self._layout.n_classes]
-        self._names = class_names
+        self.class_names = class_names
         self._best = -np.inf if best is None else best
         self.board = LeaderBoard(class_names, counts, n_trials, unit)
         for record in earlier:
@@ -93,7 +93,7 @@ class TrialLines:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Print the header, keep the board while the search runs, then remove it."""
-        names = short_names(self._names, self._layout.class_width - 1)
+        names = short_names(self.class_names, self._layout.class_width - 1)
         heads = [names[k] for k in self._rarest]
         self._print(Text(self._cells("", "setting", "macro recall", heads, "epochs", "time")))
         if not self._console.is_terminal or self._console.is_dumb_terminal:

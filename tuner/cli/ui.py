@@ -19,7 +19,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tuner.cli.run import make_mirror, resolve_tracking_uri
 from tuner.cli.studies import find_named
 from tuner.cli.terminal import command, make_console, say, say_step, warn
 from tuner.errors import TrackingError
@@ -46,7 +45,7 @@ def open_ui(
 
     console = make_console(is_result=True)
     at = Home.find(home)
-    uri = resolve_tracking_uri(at, tracking_uri)
+    uri = at.resolve_tracking_uri(tracking_uri)
     is_server = uri.startswith(("http://", "https://"))
     if not is_server and not (at.path / "mlflow.db").exists() and uri == at.tracking_uri:
         raise TrackingError(
@@ -213,12 +212,13 @@ def _show(pages: Sequence[str], console: Console, *, opens_browser: bool) -> Non
 
 def sync_mirror(study: str, *, home: Path | None, tracking_uri: str | None) -> None:
     """Write every record that MLflow lacks."""
+    from tuner.mirror import make_mirror
     from tuner.tracking.mlflow_recorder import sync_study
 
     console = make_console(is_result=True)
     at = Home.find(home)
     folder = find_named(study, at)
-    uri = resolve_tracking_uri(at, tracking_uri)
+    uri = at.resolve_tracking_uri(tracking_uri)
     mirror = make_mirror(at, uri, on_trouble=lambda text: warn(console, text))
     n_written = sync_study(folder, mirror)
     n_all = len(folder.records())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
+_Item = TypeVar("_Item")
 
 
 def fill_bank(
@@ -86,15 +87,55 @@ def fill_bank(
         DataError: If a file cannot be read any more, or is not what it was when indexed.
         BankError: If the bank cannot be written.
     """
+    chunks = missing_chunks(bank, wanted, augmentation=augmentation, batch_size=batch_size)
+    if not chunks:
+        return 0
+    return fill_chunks(
+        bank,
+        chunks,
+        make_extractor(),
+        image_px=image_px,
+        augmentation=augmentation,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+
+
+def missing_chunks(
+    bank: FeatureBank,
+    wanted: Sequence[ViewOf],
+    *,
+    augmentation: AugmentationConfig,
+    batch_size: int,
+) -> list[list[ViewOf]]:
+    """The rows that the bank lacks, as the chunks in which they are written.
+
+    Whoever computes a chunk, and with whatever others, its features are the same.
+    """
     rows = {view_key(w.sha256, w.view, augmentation=augmentation): w for w in wanted}
     missing = bank.missing(list(rows))
-    if not missing:
-        return 0
     # A chunk is a whole number of batches, so that only the last one of each part is padded.
     chunk_rows = batch_size * max(1, _CHUNK_ROWS // batch_size)
-    chunks = [list(c) for part in _parts(missing, rows) for c in _slices(part, chunk_rows)]
-    batches = [[rows[key] for key in b] for c in chunks for b in _slices(c, batch_size)]
-    extractor, start, done = make_extractor(), time.monotonic(), 0
+    return [
+        [rows[key] for key in chunk]
+        for part in _parts(missing, rows)
+        for chunk in _slices(part, chunk_rows)
+    ]
+
+
+def fill_chunks(
+    bank: FeatureBank,
+    chunks: Sequence[Sequence[ViewOf]],
+    extractor: Extractor,
+    *,
+    image_px: int,
+    augmentation: AugmentationConfig,
+    batch_size: int,
+    on_progress: OnProgress = lambda progress: None,
+) -> int:
+    """Compute and write chunks (`missing_chunks`); returns the number of rows computed."""
+    total, start, done = sum(map(len, chunks)), time.monotonic(), 0
+    batches = [part for chunk in chunks for part in _slices(chunk, batch_size)]
     decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     try:
@@ -106,10 +147,11 @@ def fill_bank(
             for features in islice(passes, -(-len(chunk) // batch_size)):
                 blocks.append(features)
                 done += len(features)
-                on_progress(Progress(done, len(missing), time.monotonic() - start))
+                on_progress(Progress(done, total, time.monotonic() - start))
             if written:
                 written.result()
-            written = writer.submit(bank.add, chunk, np.concatenate(blocks))
+            keys = [view_key(row.sha256, row.view, augmentation=augmentation) for row in chunk]
+            written = writer.submit(bank.add, keys, np.concatenate(blocks))
         if written:
             written.result()
     finally:
@@ -203,6 +245,6 @@ def _ahead(items: Iterator[list[_Read]], depth: int) -> Iterator[list[_Read]]:
         started.extend(islice(items, 1))
 
 
-def _slices(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+def _slices(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -10,7 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tuner.search.ask import queue_again
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial
+
+from tuner.search.ask import asked_params, queue_again
 from tuner.search.objective import (
     Evaluated,
     Prepared,
@@ -19,9 +22,10 @@ from tuner.search.objective import (
     train_prepared,
 )
 from tuner.search.outcome import make_record
-from tuner.search.records import Record, save_record
-from tuner.search.state import Search, Slot, n_finished
-from tuner.search.tell import tell
+from tuner.search.records import Record, remove_record, save_record
+from tuner.search.space import Params
+from tuner.search.state import Search, Slot, n_finished, trial_name
+from tuner.search.tell import TakenOverError, tell
 from tuner.training.compiled import is_out_of_memory
 from tuner.training.folds import Epoch
 
@@ -35,7 +39,10 @@ def train_batch(search: Search, slots: Sequence[Slot]) -> list[Record]:
         search.listener.epoch_ended(slot.name, epoch, value)
         if slot.trial is None:
             return False
-        slot.trial.report(value, epoch.epoch)
+        try:
+            slot.trial.report(value, epoch.epoch)
+        except UpdateFinishedTrialError:  # another worker took it for lost (`finish`)
+            return True
         return bool(slot.trial.should_prune())
 
     evaluated: list[Evaluated | None] = [None] * len(slots)
@@ -76,6 +83,9 @@ def finish(
         started_s: Unix time.
         prepared: Rows and weights of each slot, where they are known.
         reason: Why nothing was evaluated.
+
+    Returns:
+        The records, without those of trials that another worker has meanwhile.
     """
     records = []
     for i, slot in enumerate(slots):
@@ -94,14 +104,37 @@ def finish(
         )
         save_record(search.folder.records_path, record, log_prob=log_prob)
         records.append(record)
+    kept = []
     for slot, record in zip(slots, records, strict=True):
         if slot.trial is not None:
-            tell(search, slot.trial, record)
+            try:
+                tell(search, slot.trial, record)
+            except TakenOverError:
+                remove_record(search.folder.records_path, record.name)
+                search.listener.message(
+                    f"{record.title} was taken for lost; another worker has it"
+                )
+                continue
+        kept.append(record)
         search.recorder.record(search.folder, record)
         search.listener.trial_ended(
             record, n_finished=n_finished(search), n_trials=search.config.search.trials
         )
-    return records
+    return kept
+
+
+def give_up(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:
+    """Let a trial fail for good whose process died too often."""
+    reason = f"its process died {attempt} times (search.retries: {search.config.search.retries})"
+    params = Params.from_dict(asked_params(frozen))
+    trial = running_trial(search, frozen)
+    slot = Slot("trial", trial_name(frozen.number), params, trial, attempt)
+    finish(search, [slot], [None], started_s=time.time(), reason=reason)
+
+
+def running_trial(search: Search, frozen: FrozenTrial) -> Trial:
+    """The public class of a running trial; Optuna has no public way to get one back."""
+    return Trial(search.study, frozen._trial_id)
 
 
 def _give_back(search: Search, slots: Sequence[Slot]) -> None:

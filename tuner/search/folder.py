@@ -10,6 +10,7 @@ import fcntl
 import getpass
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +108,10 @@ class StudyFolder:
         """Held by the process that runs the study."""
         return self.path / ".lock"
 
+    def turn_path(self, what: str) -> Path:
+        """Lock of something that only one worker of the study does at a time."""
+        return self.path / f".{what}.lock"
+
     @property
     def exists(self) -> bool:
         """Whether a whole study lies here; `about.json` is written last."""
@@ -196,16 +201,19 @@ class StudyFolder:
         return len(openings)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, alone: bool = True) -> Iterator[None]:
         """Hold the study for this process; the system lets go of it if the process dies.
 
+        Args:
+            alone: Whether nobody else may hold it; workers of one study hold it together.
+
         Raises:
-            StudyError: If another process is running the study.
+            StudyError: If another process is running the study, and one of both is alone.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self.lock_path.open("a+") as stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except OSError as error:
                 stream.seek(0)
                 raise StudyError(
@@ -257,6 +265,7 @@ def create_study_folder(
         "split_fingerprint": split_fingerprint(split, index.sha256),
         "problems": [[p.path, p.reason] for p in index.problems],
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "id": secrets.token_hex(16),  # tells two homes apart that began the same study at once
         **about,
     }
     write_whole(folder.path / "about.json", json.dumps(facts, indent=1))

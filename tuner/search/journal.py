@@ -6,11 +6,13 @@ import fcntl
 from pathlib import Path
 from typing import BinaryIO
 
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from tuner.errors import StudyError
 from tuner.home import Home
+from tuner.locks import turn
+from tuner.search.database import is_shared, open_database
 
 
 def open_storage(home: Home, url: str | None = None) -> BaseStorage:
@@ -19,24 +21,22 @@ def open_storage(home: Home, url: str | None = None) -> BaseStorage:
     Raises:
         StudyError: If the store cannot be opened.
     """
+    if url and not is_shared(url):
+        return open_database(url)
+    if url:
+        with turn(home.path / ".store.lock"):  # two workers must not make its tables at once
+            return open_database(url)
     try:
-        if url:
-            return RDBStorage(url)
         home.path.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(home.journal)
         _drop_cut_line(home.journal, lock)
         return JournalStorage(JournalFileBackend(str(home.journal), lock))
-    except Exception as error:  # Optuna passes on whatever the database driver raises
+    except Exception as error:  # a journal that was edited raises whatever its parser does
         raise StudyError(
             f"Optuna's store cannot be opened: {error}",
-            where=_shown(url) if url else str(home.journal),
+            where=str(home.journal),
             do="check that it is there and writable",
         ) from error
-
-
-def _shown(url: str) -> str:
-    """What was given as a URL, unless it is none and may hold a password."""
-    return url if "://" in url or "@" not in url else "--storage"
 
 
 class JournalLock(JournalFileOpenLock):

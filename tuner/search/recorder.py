@@ -21,8 +21,13 @@ class Recorder(Protocol):
     def record(self, folder: StudyFolder, record: Record) -> None:
         """A trial or baseline has ended and its record is on disk."""
 
-    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
-        """The search ends for now; waits until everything handed over is kept."""
+    def close_study(self, folder: StudyFolder, *, is_finished: bool | None) -> None:
+        """The search ends for now; waits until everything handed over is kept.
+
+        Args:
+            folder: The study.
+            is_finished: Whether it has met its budget; None when other workers go on with it.
+        """
 
 
 class NoRecorder:
@@ -34,5 +39,5 @@ class NoRecorder:
     def record(self, folder: StudyFolder, record: Record) -> None:
         """Do nothing."""
 
-    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
+    def close_study(self, folder: StudyFolder, *, is_finished: bool | None) -> None:
         """Do nothing."""

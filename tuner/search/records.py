@@ -132,6 +132,12 @@ def save_record(folder: Path, record: Record, *, log_prob: FloatArray | None) ->
     write_whole(folder / f"{record.name}.json", text)
 
 
+def remove_record(folder: Path, name: str) -> None:
+    """Take a record away again."""
+    for suffix in (".json", ".npz"):  # without its JSON a record does not exist
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
 def load_record(path: Path) -> Record:
     """Read one record.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search.ask import ask, asked_params, origin, queue_again, waiting_trials
-from tuner.search.batch import finish
+from tuner.search.batch import give_up, running_trial
 from tuner.search.records import load_record
-from tuner.search.space import Params
-from tuner.search.state import Search, Slot, trial_name
+from tuner.search.state import Search, trial_name
 from tuner.search.tell import tell
 
 
@@ -38,7 +35,7 @@ def _tell_if_recorded(search: Search, frozen: FrozenTrial) -> bool:
     path = search.folder.records_path / f"{trial_name(frozen.number)}.json"
     if not path.exists():
         return False
-    tell(search, _trial(search, frozen), load_record(path))
+    tell(search, running_trial(search, frozen), load_record(path))
     return True
 
 
@@ -58,14 +55,6 @@ def _settle(search: Search, frozen: FrozenTrial, *, has_died: bool) -> None:
     if set(params) != set(search.space):  # died while being asked: it is simply asked again
         search.study.tell(frozen.number, state=TrialState.FAIL)
     elif has_died and attempt > retries:
-        reason = f"its process died {attempt} times (search.retries: {retries})"
-        name, trial = trial_name(frozen.number), _trial(search, frozen)
-        slot = Slot("trial", name, Params.from_dict(params), trial, attempt)
-        finish(search, [slot], [None], started_s=time.time(), reason=reason)
+        give_up(search, frozen, attempt=attempt)
     else:
         queue_again(search, frozen, attempt=attempt + has_died)
-
-
-def _trial(search: Search, frozen: FrozenTrial) -> Trial:
-    # The public class of a running trial; Optuna has no public way to get one back.
-    return Trial(search.study, frozen._trial_id)

@@ -122,3 +122,16 @@ def open_study(
     about = {"versions": package_versions(), "git": git_state(Path.cwd()), "question": question}
     create_study_folder(folder, config, index, split_images(config, index), about=about)
     return Opened(config, folder, index, is_new=True)
+
+
+def data_root(config: StudyConfig, home: Home) -> Path | None:
+    """The folder that the paths of a study's images start from, where it is still there."""
+    source = config.data.source
+    if source == "digits":
+        root = home.path / "datasets" / "digits"
+    elif config.data.root is not None:
+        root = Path(config.data.root).expanduser()
+    else:
+        root = Path(source).expanduser()
+        root = root.parent if root.suffix.lower() == ".csv" else root
+    return root.resolve() if root.is_dir() else None

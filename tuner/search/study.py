@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.storages import BaseStorage
@@ -18,7 +18,7 @@ from tuner.search.free_runs import evaluate_free
 from tuner.search.inputs import SearchInputs
 from tuner.search.journal import open_storage
 from tuner.search.recorder import Recorder
-from tuner.search.records import load_log_prob
+from tuner.search.records import Record, load_log_prob
 from tuner.search.resume import settle_dead_trials
 from tuner.search.samplers import make_pruner
 from tuner.search.space import distributions
@@ -39,16 +39,21 @@ def open_search(
     environment: Mapping[str, str],
 ) -> Search:
     """Create or load the Optuna study and gather what the search needs."""
+    study = open_optuna_study(storage, config)
+    space = distributions(config, n_classes=inputs.n_classes)
+    return Search(config, inputs, folder, study, recorder, listener, dict(environment), space)
+
+
+def open_optuna_study(storage: BaseStorage, config: StudyConfig) -> optuna.Study:
+    """The study in Optuna's store; created when it is not there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
+    return optuna.create_study(
         storage=storage,
         study_name=config.name,
         direction="maximize",
         pruner=make_pruner(config.search.pruner),
         load_if_exists=True,
     )
-    space = distributions(config, n_classes=inputs.n_classes)
-    return Search(config, inputs, folder, study, recorder, listener, dict(environment), space)
 
 
 def run_search(search: Search) -> None:
@@ -62,8 +67,8 @@ def run_search(search: Search) -> None:
     try:
         for record in search.folder.records():
             search.recorder.record(search.folder, record)  # those that it missed
-        _run_baselines(search)
-        _evaluate_free(search)
+        run_baselines(search)
+        evaluate_free_baselines(search)
         if restored := restore_trials(search):
             search.listener.message(
                 f"Optuna's store lacked {restored} recorded trials; it has them again"
@@ -75,7 +80,8 @@ def run_search(search: Search) -> None:
         search.recorder.close_study(search.folder, is_finished=is_finished)
 
 
-def _run_baselines(search: Search) -> None:
+def run_baselines(search: Search) -> None:
+    """Train the baselines that have no record, and give those that have one to the sampler."""
     known = {record.name: record for record in search.folder.records()}
     todo = []
     for name, params in baselines(n_classes=search.inputs.n_classes).items():
@@ -91,7 +97,7 @@ def _run_baselines(search: Search) -> None:
             teach_baseline(search, record)
 
 
-def _evaluate_free(search: Search) -> None:
+def evaluate_free_baselines(search: Search) -> None:
     """Free baselines once, as soon as there is cross-entropy to adjust."""
     folder = search.folder
     plain = next((r for r in folder.records() if r.name == PLAIN), None)
@@ -107,14 +113,25 @@ def _evaluate_free(search: Search) -> None:
 def _run_trials(search: Search) -> None:
     failures = 0
     while slots := next_batch(search):
-        for record in train_batch(search, slots):
-            failures = failures + 1 if record.state == "failed" else 0
-            if failures >= _FAILURES_IN_A_ROW:
-                raise StudyError(
-                    f"{failures} trials in a row failed, the last one because {record.reason}",
-                    where=f"study '{search.config.name}', {record.name}",
-                    do="mend the cause and start the same command again",
-                )
+        failures = count_failures(search, train_batch(search, slots), before=failures)
+
+
+def count_failures(search: Search, records: Sequence[Record], *, before: int) -> int:
+    """Failures in a row after these records.
+
+    Raises:
+        StudyError: If they are three.
+    """
+    failures = before
+    for record in records:
+        failures = failures + 1 if record.state == "failed" else 0
+        if failures >= _FAILURES_IN_A_ROW:
+            raise StudyError(
+                f"{failures} trials in a row failed, the last one because {record.reason}",
+                where=f"study '{search.config.name}', {record.name}",
+                do="mend the cause and start the same command again",
+            )
+    return failures
 
 
 __all__ = ["Listener", "Search", "n_finished", "open_search", "open_storage", "run_search"]

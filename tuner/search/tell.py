@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.search.records import Record
@@ -16,8 +17,27 @@ _STATES = {
 }
 
 
+class TakenOverError(Exception):
+    """Another worker took this trial for lost, failed it and queued its parameters again."""
+
+
 def tell(search: Search, trial: optuna.trial.Trial, record: Record) -> None:
-    """Tell Optuna what the record says."""
+    """Tell Optuna what the record says, unless another worker has told it from the record.
+
+    Raises:
+        TakenOverError: If another worker has failed the trial meanwhile.
+    """
+    try:
+        _tell(search, trial, record)
+    except (UpdateFinishedTrialError, ValueError):
+        state = search.study.get_trials(deepcopy=False)[trial.number].state
+        if not state.is_finished():
+            raise
+        if state != _STATES[record.state]:
+            raise TakenOverError(record.name) from None
+
+
+def _tell(search: Search, trial: optuna.trial.Trial, record: Record) -> None:
     known = search.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     for step, value in enumerate(_reports(search, record)):
         if step not in known:

@@ -24,7 +24,7 @@ class _Task(NamedTuple):
     do: Literal["open", "record", "close"]
     study: Path
     name: str = ""
-    is_finished: bool = False
+    is_finished: bool | None = False
 
 
 class BackgroundRecorder:
@@ -72,7 +72,7 @@ class BackgroundRecorder:
         """Hand over that a record is on disk."""
         self._add(_Task("record", folder.path, record.name), folder)
 
-    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
+    def close_study(self, folder: StudyFolder, *, is_finished: bool | None) -> None:
         """Wait until everything is kept, or long enough; then say what is not."""
         self._add(_Task("close", folder.path, is_finished=is_finished), folder)
         with self._changed:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import StudyError, TrackingError, TunerError
+from tuner.locks import turn
 from tuner.search.confirmation import load_confirmation
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record
@@ -128,12 +129,14 @@ class MlflowRecorder:
             mirror.runs[record.name] = [whole]
             return is_new
 
-    def close_study(self, folder: StudyFolder, *, is_finished: bool) -> None:
-        """Show the study as finished, or as interrupted (MLflow's KILLED).
+    def close_study(self, folder: StudyFolder, *, is_finished: bool | None) -> None:
+        """Show the study as finished, as interrupted (MLflow's KILLED), or with None as it is.
 
         Raises:
             TrackingError: If MLflow cannot be reached.
         """
+        if is_finished is None:
+            return
         with self._using(folder) as mirror:
             self._write_study_files(folder, mirror)
             records = self._describe(folder, mirror)
@@ -161,7 +164,9 @@ class MlflowRecorder:
         with tracking_errors(self._uri):
             try:
                 if folder.path not in self._mirrors:
-                    self._mirrors[folder.path] = self._read(folder)
+                    # In turn, or two workers would begin two runs of one study.
+                    with turn(folder.turn_path("mlflow")):
+                        self._mirrors[folder.path] = self._read(folder)
                 yield self._mirrors[folder.path]
             except BaseException:
                 # What was written before the failure is unknown.
@@ -283,8 +288,15 @@ class MlflowRecorder:
         self._client.delete_run(run_id)
 
 
-def sync_study(folder: StudyFolder, recorder: MlflowRecorder) -> int:
+def sync_study(
+    folder: StudyFolder, recorder: MlflowRecorder, *, is_running: bool | None = None
+) -> int:
     """Write everything that MLflow lacks of a study (`tuner sync`); safe while the study runs.
+
+    Args:
+        folder: The study.
+        recorder: Where to write.
+        is_running: Whether the study goes on; None to ask the lock of its folder.
 
     Returns:
         How many runs had to be written.
@@ -306,7 +318,7 @@ def sync_study(folder: StudyFolder, recorder: MlflowRecorder) -> int:
             in_a_row += 1
             if in_a_row == _FAULTS_IN_A_ROW:
                 break
-    if not _is_running(folder):
+    if not (_is_running(folder) if is_running is None else is_running):
         n_finished = sum(r.kind == "trial" and r.state != "failed" for r in records)
         recorder.close_study(folder, is_finished=n_finished >= folder.config.search.trials)
     if not faults:
