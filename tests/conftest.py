@@ -1,6 +1,7 @@
 """Fixtures of all rooms."""
 
 import os
+import secrets
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -36,3 +37,33 @@ def imagenet_weights():
         if os.environ.get("TUNER_REQUIRE_WEIGHTS"):
             raise
         pytest.skip(f"no ImageNet weights: {error.what}")
+
+
+@pytest.fixture
+def postgres():
+    """Makes an empty database on a real PostgreSQL server and gives its URL.
+
+    The server is the one that PGHOST, PGUSER and PGPASSWORD name, as `pg_virtualenv` sets them;
+    skipped without, unless TUNER_REQUIRE_POSTGRES is set, as continuous integration does.
+    """
+    if not os.environ.get("PGHOST") or not os.environ.get("PGUSER"):
+        if os.environ.get("TUNER_REQUIRE_POSTGRES"):
+            pytest.fail("no PostgreSQL (PGHOST, PGUSER), and TUNER_REQUIRE_POSTGRES is set")
+        pytest.skip("needs PostgreSQL: pg_virtualenv -t make test")
+    import psycopg
+
+    made = []
+
+    def make() -> str:
+        name = f"tuner_{secrets.token_hex(6)}"
+        with psycopg.connect(dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        made.append(name)
+        user = f"{os.environ['PGUSER']}:{os.environ.get('PGPASSWORD', '')}"
+        address = f"{os.environ['PGHOST']}:{os.environ.get('PGPORT', 5432)}"
+        return f"postgresql://{user}@{address}/{name}"
+
+    yield make
+    with psycopg.connect(dbname="postgres", autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"drop database {name} with (force)")
