@@ -149,7 +149,13 @@ def _connect(address: str) -> Any:
         options |= {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except ray.exceptions.AuthenticationError as error:
+        raise StudyError(
+            "the Ray cluster wants a token that this machine does not show",
+            where=address,
+            do="set RAY_AUTH_MODE=token, with the head node's ~/.ray/auth_token in its place here",
+        ) from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise StudyError(
             f"the Ray cluster cannot be reached: {str(error).strip().splitlines()[0]}",
             where=address,
