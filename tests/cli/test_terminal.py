@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,6 +205,21 @@ def test_the_board_fits_and_shows_best_baselines_and_what_trains(width):
     assert "1.000" in shown[3]
     assert "2 of 10 trials" in shown[4]
     assert "left" in shown[4]
+
+
+@pytest.mark.parametrize(("is_feasible", "n_green"), [(True, 1), (False, 0)])
+def test_the_board_marks_the_best_of_trials_and_baselines(is_feasible, n_green):
+    """A baseline that no trial beats is the green line; without a feasible one there is none."""
+    board = LeaderBoard(HOSTILE, np.array(SUPPORT), n_trials=10)
+    missed = {} if is_feasible else {"recall_floor": 0.1}
+    better = make_matrix(SUPPORT, [0] * 10)
+    for record in (make_record(MATRIX, number=1), make_baseline(better, "balanced")):
+        board.end(replace(record, constraints=missed), n_finished=1, n_trials=10)
+    on = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
+    on.print(board.drawn(width=100, height=40))
+    green = [line for line in on.file.getvalue().splitlines() if "\x1b[1;32m" in line]
+    assert len(green) == n_green
+    assert all("base" in line for line in green)
 
 
 def test_nothing_of_the_board_stays():

@@ -13,7 +13,7 @@ from tests.report.made_study import HOSTILE, confirm, free_baselines, make_study
 from tuner.report.page import render_report
 from tuner.search.folder import StudyFolder
 
-VOID = {"meta", "img", "br", "hr", "input", "link"}
+VOID = {"meta", "img", "br", "hr", "input", "link", "wbr"}
 
 
 class Page(HTMLParser):

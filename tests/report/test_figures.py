@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from tuner.report.figures import confusion_matrix_image, plot_confusion_matrix
+from tuner.report.stamps import Stamps
 
 ODD = ["😀 emoji", "猫", "x" * 80, "<script>alert(1)</script>", "$a_b$ $$", "new\nline", "\udcff"]
 
@@ -107,6 +108,15 @@ def test_colours_are_row_rates_as_scikit_learn_normalises_them():
     (cells,) = (c for c in ax.collections if c.get_array() is not None)
     np.testing.assert_allclose(np.ravel(cells.get_array()), theirs.confusion_matrix.ravel())
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first class on top
+
+
+def test_per_cent_say_none_and_all_only_where_it_is_so():
+    """One image of a thousand is less than 1 %, and 999 of them are not all."""
+    ax = plot_confusion_matrix([[999, 1], [0, 3]], ["common", "rare"])
+    for numbers in [artist for artist in ax.collections if isinstance(artist, Stamps)]:
+        numbers.turn_into_texts()
+    drawn = {text.get_text() for text in ax.texts}
+    assert {"999\n>99%", "1\n<1%", "3\n100%"} <= drawn
 
 
 def test_the_axes_given_are_drawn_on():

@@ -48,6 +48,12 @@ def test_html_is_put_in_as_it_is_and_only_html():
     assert name("a b") == "<bdi>a b</bdi>"
 
 
+def test_long_names_may_break_between_their_words():
+    """Behind marks that join words, and nowhere within a word or a number."""
+    assert name("oxide_scale/3.5_t-x") == "<bdi>oxide_<wbr>scale/3.5_<wbr>t-<wbr>x</bdi>"
+    assert name("_<b>_") == "<bdi>_&lt;b&gt;_</bdi>"
+
+
 def test_tables_have_a_caption_and_scopes():
     """The first column heads the rows; a rate is a cell with a share between 0 and 1."""
     found = table("what", [Column("a", "text"), "b"], [["x", Rate("1 of 2", 0.5)]])

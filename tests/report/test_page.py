@@ -87,6 +87,22 @@ def test_figures_say_their_numbers(hostile, hostile_page):
     assert any(said in figure["aria-label"] for figure in figures)
 
 
+def test_long_names_that_begin_alike_stay_apart(make):
+    """Where a name is cut, its end stays; the whole name is among the data."""
+    names = [f"{'as factories name their folders ' * 3}{k}" for k in range(3)]
+    page = read_page(make(names, trials=1))
+    cut = {text for text in page.said("bdi") if "…" in text}
+    assert {text[-1] for text in cut} == set("012")
+    assert set(names) <= set(page.said("bdi"))
+
+
+def test_trials_are_counted_alike(hostile_page):
+    """The head of the page and the search count the same trials, failed ones too."""
+    assert re.search(r"· 12 trials, \d+ pruned, 1 failed ·", hostile_page.text)
+    captions = hostile_page.said("figcaption")
+    assert any(re.match(r"12 trials, \d+ pruned, 1 failed\.", text) for text in captions)
+
+
 def test_the_structure_can_be_heard(hostile_page):
     """Language, one h1, no level skipped, captions and scopes in every table."""
     assert hostile_page.all("html")[0]["lang"] == "en"

@@ -26,6 +26,9 @@ def test_the_short_list_is_the_winner_and_the_baselines(study):
     run_ids = {record.name: f"id{i}" for i, record in enumerate(records)}
     views = saved_views(study.folder, records, names=names, run_ids=run_ids)
     assert state(views[TAG + SHORT_LIST])["searchFilter"] == "attributes.run_id IN ('id0', 'id1')"
+    # MLflow's grid of images begins with the last row of the table.
+    assert state(views[TAG + SHORT_LIST])["orderByAsc"]
+    assert not state(views[TAG + ALL_RUNS])["orderByAsc"]
 
 
 def test_a_view_fits_into_a_tag_and_every_chart_into_a_section(study):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tuner.cli.studies import find_named
-from tuner.cli.terminal import command, make_console, say, say_step
+from tuner.cli.terminal import command, make_console, say_step
 from tuner.cli.ui import address, refuse_taken, serve, show_when_up, warn_of_others
 from tuner.errors import TrackingError
 from tuner.home import Home
@@ -39,7 +39,6 @@ def open_dashboard(
     say_step(console, "plain", command(_PROGRAM, *words))
     base = address(host, port)
     show_when_up(f"{base}/dashboard/", [base + path], console, opens_browser=opens_browser)
-    say(console, "Ctrl-C stops it", style="dim")
     if code := serve([program, *words]):
         raise TrackingError(
             f"{_PROGRAM} ended with exit code {code}",

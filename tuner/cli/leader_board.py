@@ -98,13 +98,14 @@ class LeaderBoard:
 
     def _rows(self, *, is_low: bool) -> Iterator[_Row]:
         if not is_low:
-            best = [r for r in self._records if r.state == "complete" and r.is_feasible]
-            best = sorted((r for r in best if r.kind == "trial"), key=lambda r: -(r.value or 0))
-            for i, record in enumerate(best[:_BEST]):
-                yield _row(record, str(record.params), "bold green" if i == 0 else "")
-            for record in self._records:
-                if record.kind == "baseline":
-                    yield _row(record, record.title, "")
+            ranked = [r for r in self._records if r.state == "complete" and r.is_feasible]
+            ranked.sort(key=lambda r: -(r.value or 0))
+            best = ranked[0] if ranked else None
+            trials = [r for r in ranked if r.kind == "trial"][:_BEST]
+            baselines = [r for r in self._records if r.kind == "baseline"]
+            for record in trials + baselines:
+                setting = str(record.params) if record.kind == "trial" else record.title
+                yield _row(record, setting, "bold green" if record is best else "")
         for name, (setting, epoch) in list(self._running.items())[:_RUNNING]:
             recall = None if epoch is None else class_table(epoch.matrix).recall
             label = name.removeprefix("trial-").lstrip("0") or "0"

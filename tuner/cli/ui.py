@@ -73,9 +73,11 @@ def open_ui(
     prepare_environment()
     # Not among the words, which every user of the machine can list: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    # Its workers' requests and deprecations would push the addresses out of sight.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    calm = ["--uvicorn-opts", "--log-level warning"]
     show_when_up(f"{base}/health", pages, console, opens_browser=opens_browser)
-    say(console, "Ctrl-C stops it", style="dim")
-    code = serve([sys.executable, "-m", "mlflow", "ui", *words, *check])
+    code = serve([sys.executable, "-m", "mlflow", "ui", *words, *check, *calm])
     if code:
         raise TrackingError(
             f"MLflow's server ended with exit code {code}",
@@ -189,6 +191,7 @@ def show_when_up(
     probe: str, pages: Sequence[str], console: Console, *, opens_browser: bool
 ) -> None:
     """Say the pages, and open the first one, once the server answers at `probe`."""
+    say(console, "the server starts, which takes some seconds", style="dim")
 
     def wait() -> None:
         deadline = time.monotonic() + _START_S
@@ -196,6 +199,7 @@ def show_when_up(
             try:
                 with urllib.request.urlopen(probe, timeout=2):
                     _show(pages, console, opens_browser=opens_browser)
+                    say(console, "Ctrl-C stops it", style="dim")
                     return
             except OSError:
                 time.sleep(0.3)

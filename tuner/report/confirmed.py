@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tuner.report.illustrations import Illustrator, recall_figure
 from tuner.report.markup import Column, Html, details, element, joined, name, scrolling, table
 from tuner.report.recall import recall_table
 from tuner.report.retest import plot_seeds, seed_table
+from tuner.report.tables import worst
 
 _GROUPS = "They take images for independent and ignore the groups."
 
@@ -37,8 +39,8 @@ def confirmed_parts(contents: Contents, pen: Illustrator) -> list[Html]:
 def _opening(contents: Contents, found: Mapping[str, Any]) -> Html:
     times = int(found.get("opening", 1))
     text = (
-        f"The sealed test was opened at {found['opened_at']} by {found['opened_by']} with "
-        f"“{found['command']}”"
+        f"The sealed test was opened at {_moment(found['opened_at'])} by {found['opened_by']} "
+        f"with “{found['command']}”"
         + ("." if times == 1 else f"; this was opening number {times}, so it is not untouched.")
     )
     n_now = len([r for r in contents.records if r.state == "complete"])
@@ -62,17 +64,14 @@ def _test_table(contents: Contents) -> Html:
     rows = []
     for model in contents.tested:
         matrix = np.array(model["matrix"])
-        recall = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
-        k = int(recall.argmin())
         values = model["values"]
-        low = joined([f"{recall[k]:.2f} ", element("small", name(contents.class_names[k]))])
         calibration = model.get("calibration") or {}
         rows.append(
             [
                 str(model["title"]),
                 f"{model['macro_recall']:.3f}",
                 f"{min(values):.3f} to {max(values):.3f}" if values else "",
-                low,
+                worst(matrix, contents.labels),
                 *(_number(calibration.get(key)) for key in ("balanced_nll", "ece", "brier")),
             ]
         )
@@ -211,6 +210,15 @@ def _optimism(found: Mapping[str, Any] | None) -> Html:
     ]
     caption = "Macro recall of the winner: what the search said, and what was left of it."
     return table(caption, [Column("", "text"), "macro recall"], rows, css="half")
+
+
+def _moment(written: object) -> str:
+    """A time as people write it; what is none stays as it is."""
+    try:
+        at = datetime.fromisoformat(str(written))
+    except ValueError:
+        return str(written)
+    return f"{at:%Y-%m-%d %H:%M} {at:%Z}".strip()
 
 
 def _number(value: float | None) -> str:

@@ -83,7 +83,9 @@ def plot_confusion_matrix(
     shown = range(0, len(counts), layout.every)
     margin = [f"{counts[k, k]} of {support[k]}" for k in shown]
     if not layout.is_tight:
-        margin = [f"{recall[k]:4.0%}   {text}" for k, text in zip(shown, margin, strict=True)]
+        margin = [
+            f"{_percent(recall[k]):>4}   {text}" for k, text in zip(shown, margin, strict=True)
+        ]
     _write_margin(ax, margin, rows=list(shown), layout=layout)
     summary = f"macro recall {recall.mean():.3f} · worst class {recall.min():.3f}"
     _write_title(ax, title, "" if layout.is_tight else summary)
@@ -201,7 +203,9 @@ def _write_cells(ax: Axes, counts: IntArray, rates: FloatArray, *, layout: _Layo
     shown = np.argwhere((counts > 0) | np.eye(len(counts), dtype=bool))
     texts = [f"{counts[i, j]}" for i, j in shown]
     if layout.has_rates:
-        texts = [f"{text}\n{rates[i, j]:.0%}" for text, (i, j) in zip(texts, shown, strict=True)]
+        texts = [
+            f"{text}\n{_percent(rates[i, j])}" for text, (i, j) in zip(texts, shown, strict=True)
+        ]
     longest = len(str(counts.max()))
     stamp(
         ax,
@@ -210,6 +214,13 @@ def _write_cells(ax: Axes, counts: IntArray, rates: FloatArray, *, layout: _Layo
         size_pt=layout.count_pt * min(1, 4 / longest),
         colours=[PAPER if rates[i, j] >= _PAPER_FROM else INK for i, j in shown],
     )
+
+
+def _percent(rate: float) -> str:
+    """A rate in whole per cent that says none or all only where it is so."""
+    if 0 < rate < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= rate < 1 else f"{rate:.0%}"
 
 
 def _write_margin(

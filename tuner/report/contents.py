@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from tuner.errors import StudyError
+from tuner.report.labels import short_labels
 from tuner.search.confirmed_form import CONFIRMATION
 from tuner.search.folder import TEST, StudyFolder
 from tuner.search.free import FREE
@@ -23,6 +24,7 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 _SCHEMA = 1  # of confirmation.json and free.json
+_LABEL = 40  # characters of a class name in a table; whole names are among the data
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Contents:
     def class_names(self) -> list[str]:
         """In the order of every per-class array."""
         return self.folder.class_names
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Class names for tables and lists: distinct, without the middle of the long ones."""
+        return short_labels(self.class_names, longest=_LABEL, is_drawn=False)
 
     @cached_property
     def best(self) -> Record | None:

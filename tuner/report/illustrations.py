@@ -154,7 +154,7 @@ def gain_figure(contents: Contents, pen: Illustrator) -> Html:
 
 def confusion_figure(contents: Contents, record: Record, pen: Illustrator) -> Html:
     """A confusion matrix with its most frequent confusions in words."""
-    names = contents.class_names
+    names, labels = contents.class_names, contents.labels
     counts = np.array(record.matrix)
     support = counts.sum(axis=1)
     off = counts - np.diag(counts.diagonal())
@@ -168,7 +168,12 @@ def confusion_figure(contents: Contents, record: Record, pen: Illustrator) -> Ht
     alt = f"Confusion matrix of {record.title}. Found: {found}. Most often taken: {taken or '-'}."
     listed = [
         element(
-            "li", name(names[i]), " taken for ", name(names[j]), f": {off[i, j]} of {support[i]}"
+            "li",
+            name(labels[i]),
+            " taken for ",
+            name(labels[j]),
+            ": ",
+            element("span", f"{off[i, j]} of {support[i]}", css="whole"),
         )
         for i, j in pairs
     ]
@@ -194,12 +199,14 @@ def history_figure(contents: Contents, pen: Illustrator) -> Html:
     """The objective of every trial in order."""
     found = history_table(contents.records, metric=contents.folder.config.objective.metric)
     n_pruned = int((~found.is_complete).sum())
-    facts = [f"{len(found.numbers)} trials, {n_pruned} pruned, {len(found.failed)} failed"]
+    n_trials = len(found.numbers) + len(found.failed)
+    facts = [f"{n_trials} trials, {n_pruned} pruned, {len(found.failed)} failed"]
     if contents.best is not None and contents.best.value is not None:
         facts.append(f"best {contents.best.title} with {contents.best.value:.3f}")
     facts += [f"{name_} {value:.3f}" for name_, value in found.baselines.items()]
     caption = (
-        f"{facts[0]}. Filled: complete; hollow: pruned, at its last report; "
+        f"{facts[0]}. Filled: complete; hollow: pruned, at its last report, "
+        "a triangle where that lies below the scale; "
         f"{'crosses: failed; ' if found.failed else ''}the line is the best so far."
     )
     return pen.figure(
@@ -345,8 +352,9 @@ def _tile(contents: Contents, example: Example) -> Html:
         ).removesuffix("</img>")
     else:
         shown = element("span", picture.reason, css="missing", title=path)
-    missed = element("small", "missed as ", name(other))
-    return element("li", element("div", Html(shown), css="frame"), name(true), missed, title=path)
+    missed = element("small", "missed as ", name(contents.labels[example.predicted[1]]))
+    label = name(contents.labels[example.true])
+    return element("li", element("div", Html(shown), css="frame"), label, missed, title=path)
 
 
 def _more(alt: str, n_classes: int) -> str:

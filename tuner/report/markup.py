@@ -52,8 +52,12 @@ def joined(parts: Iterable[object], between: str = "") -> Html:
 
 
 def name(text: object) -> Html:
-    """A name that users gave, kept from turning its surroundings when it is written leftwards."""
-    return element("bdi", text)
+    """A name that users gave, kept from turning its surroundings when it is written leftwards.
+
+    Where it has no spaces, it may break behind the marks between its words.
+    """
+    parts = re.split(r"(?<=[^\W_][-_./])(?=[^\W\d_])", str(text))
+    return element("bdi", joined(parts, Html("<wbr>")))
 
 
 def table(

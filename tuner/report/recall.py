@@ -31,6 +31,7 @@ FloatArray = NDArray[np.float64]
 
 _TIGHT_PX = 600
 _LONGEST, _LONGEST_TIGHT = 24, 12  # characters of a class name
+_LONGEST_HEAD = 12  # characters above the counts
 _HEAD_PX = 24  # above a figure without a legend
 _ROW_PX = (30, 22)  # of a class, and where there are many
 _MANY = 15
@@ -157,7 +158,7 @@ def plot_recall(table: RecallTable, *, room_px: float = WIDE_PX, ax: Axes | None
             y,
             linestyle="none",
             marker=marker,
-            markersize=6 if i == 0 else 4.5,
+            markersize=6 if i == 0 else 5.5 if marker == "^" else 4.5,
             color=colour,
             markeredgecolor=PAPER,
             markeredgewidth=0.7,
@@ -166,7 +167,8 @@ def plot_recall(table: RecallTable, *, room_px: float = WIDE_PX, ax: Axes | None
         )
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    _beside(ax, words, head=elided(table.titles[0], longest=12) if drawn else "")
+    is_short = len(table.titles[0]) <= _LONGEST_HEAD
+    _beside(ax, words, head=table.titles[0] if is_short else "found")
     ax.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -206,7 +208,9 @@ def plot_gain(table: GainTable, *, room_px: float = WIDE_PX, ax: Axes | None = N
     reach = max(0.05, 1.1 * float(np.abs(gain).max(initial=0)))
     ax.set_xlim(-reach, reach)
     ax.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if abs(value) > 1e-9 else "0")
+    ax.xaxis.set_major_formatter(
+        lambda value, _: f"{value:+.2g}".replace("-", "−") if abs(value) > 1e-9 else "0"
+    )
     _beside(ax, words, head="images")
     return ax
 
@@ -214,7 +218,10 @@ def plot_gain(table: GainTable, *, room_px: float = WIDE_PX, ax: Axes | None = N
 def gain_words(table: GainTable) -> list[str]:
     """Images gained and lost in each row, ``+3 −1 of 16``."""
     if table.gained is None or table.lost is None:
-        return [f"{net:+d} of {n}" for net, n in zip(table.net, table.support, strict=True)]
+        return [
+            f"{net:+d} of {n}".replace("-", "−")
+            for net, n in zip(table.net, table.support, strict=True)
+        ]
     rows = zip(table.gained, table.lost, table.support, strict=True)
     return [f"+{gained} −{lost} of {n}" for gained, lost, n in rows]
 

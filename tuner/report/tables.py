@@ -31,12 +31,12 @@ def k_of_n(matrix: Any, k: int) -> Rate:
     return Rate(text, found / n if n else 0.0)
 
 
-def worst(matrix: Any, class_names: Sequence[str]) -> Html:
+def worst(matrix: Any, labels: Sequence[str]) -> Html:
     """Lowest recall and its class."""
     counts = np.asarray(matrix, dtype=np.int64)
     recall = counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
     k = int(recall.argmin())
-    return joined([f"{recall[k]:.2f} ", element("small", name(class_names[k]))])
+    return joined([f"{recall[k]:.2f} ", element("small", name(labels[k]))])
 
 
 def winner_table(contents: Contents) -> Html:
@@ -52,12 +52,12 @@ def winner_table(contents: Contents) -> Html:
 
     rows = [
         row("macro recall", [with_error(r.matrix) for r in records], 0),
-        row("worst class", [worst(r.matrix, contents.class_names) for r in records], 1),
+        row("worst class", [worst(r.matrix, contents.labels) for r in records], 1),
         row("accuracy", [f"{r.scores['accuracy']:.3f}" for r in records], 1),
     ]
     for k in contents.rarest:
         cells = [k_of_n(r.matrix, k) for r in records]
-        rows.append(row(name(contents.class_names[k]), cells, 1))
+        rows.append(row(name(contents.labels[k]), cells, 1))
     css = ["strong", "", "after", *[""] * len(contents.rarest)]
     caption = (
         "Validation folds, pooled out-of-fold predictions: images found of each class, the "
@@ -81,12 +81,12 @@ def free_table(contents: Contents) -> Html:
                 baseline["title"],
                 with_error(matrix),
                 f"{recall - best:+.3f}".replace("-", "−"),
-                worst(matrix, contents.class_names),
+                worst(matrix, contents.labels),
                 *(k_of_n(matrix, k) for k in shown),
             ]
         )
     heads = [Column("", "text"), "macro recall", "to the winner", Column("worst class", "wide")]
-    heads += [Column(contents.class_names[k], "wide") for k in shown]
+    heads += [Column(name(contents.labels[k]), "wide") for k in shown]
     caption = "Baselines that cost nothing, on the same out-of-fold predictions."
     return table(caption, heads, rows)
 
@@ -96,7 +96,7 @@ def trials_table(contents: Contents) -> Html:
     shown = contents.rarest[:_RARE_SHOWN]
     metric = contents.folder.config.objective.metric.replace("_", " ")
     heads = [Column("", "text"), Column("setting", "text"), metric]
-    heads += [Column(contents.class_names[k], "wide") for k in shown]
+    heads += [Column(name(contents.labels[k]), "wide") for k in shown]
     heads += [Column("epochs", "wide"), Column("time", "wide"), Column("", "text")]
     rows = [_trial_row(r, shown) for r in contents.records]
     css = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -99,6 +100,9 @@ def tracking_errors(tracking_uri: str) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """First line of an error, short and without passwords."""
     lines = without_password(str(error)).strip().splitlines() or [""]
+    if "Max retries exceeded" in lines[0]:  # a line of classes within classes
+        reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)", lines[0])
+        return "the server does not answer" + (f": {reason[1]}" if reason else "")
     text = lines[0][:_REASON_LENGTH]
     return text or type(error).__name__
 

@@ -17,12 +17,12 @@ _CLASSES_SHOWN = 40
 
 
 def describe(folder: StudyFolder, records: list[Record]) -> str:
-    """Question, data, class table and the best so far, as Markdown."""
+    """Question, verdict, the best so far, data and class table, as Markdown."""
     parts = [
         _question(folder),
         _verdict(folder),
+        _best(records),  # MLflow shows the first lines alone until it is asked for more
         _data(folder),
-        _best(records),
         _classes(folder, records),
     ]
     return "\n\n".join(part for part in parts if part)[:_LENGTH]
