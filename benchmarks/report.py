@@ -1,11 +1,14 @@
 """Seconds and bytes of a report, by default of 100 trials and 12 classes.
 
+`cpu_seconds` are those of this process alone; `load` is how many others wanted the machine.
+
 python benchmarks/report.py [--trials 100] [--classes 12] [--repeats 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -30,11 +33,12 @@ def main() -> None:
         folder = make_study(Path(home), names, trials=options.trials, has_images=True)
         confirm(folder)
         free_baselines(folder)
-        seconds, page = [], ""
+        seconds, cpu_seconds, page = [], [], ""
         for repeat in range(options.repeats + 1):
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             page = render_report(folder, root=Path(home) / "images")
             seconds.append(time.perf_counter() - start)
+            cpu_seconds.append(time.process_time() - start_cpu)
             say(f"  {repeat}/{options.repeats}: {seconds[-1]:.2f} s")
     emit(
         "report",
@@ -43,6 +47,8 @@ def main() -> None:
         classes=options.classes,
         seconds=statistics.median(seconds[1:]),
         first_seconds=seconds[0],
+        cpu_seconds=statistics.median(cpu_seconds[1:]),
+        load=os.getloadavg()[0],
         bytes=len(page.encode()),
     )
 

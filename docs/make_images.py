@@ -1,7 +1,8 @@
 """Make the README's pictures from a finished study: python docs/make_images.py digits.
 
 Needs chromium and ``pip install playwright``. Writes into docs/images: the terminal's result
-(terminal.svg), MLflow's comparison (mlflow-compare.png) and the report (report.png).
+(terminal.svg), the winner's confusion matrix (confusion-matrix.png), MLflow's comparison
+(mlflow-compare.png) and the report (report.png).
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from tuner.cli.run import print_winner
 from tuner.cli.terminal import say_step
 from tuner.home import Home
+from tuner.report.figures import confusion_matrix_image
 from tuner.report.page import render_report
 from tuner.search.folder import StudyFolder, find_study
 from tuner.search.records import winner
 from tuner.search.session import data_root
+from tuner.tracking.content import run_name
 
 IMAGES = Path(__file__).parent / "images"
 SERVE = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
@@ -49,6 +53,14 @@ def terminal(folder: StudyFolder) -> None:
     # Fonts from a server that no reader asked for.
     picture = re.sub(r"@font-face\s*\{[^}]*\}", "", picture)
     (IMAGES / "terminal.svg").write_text(picture, encoding="utf-8")
+
+
+def confusion(folder: StudyFolder) -> None:
+    """The winner's confusion matrix, as MLflow has it of every trial."""
+    best = winner(folder.records())
+    if best is not None:
+        pixels = confusion_matrix_image(best.matrix, folder.class_names, run_name(best))
+        Image.fromarray(pixels).save(IMAGES / "confusion-matrix.png", optimize=True)
 
 
 def report(folder: StudyFolder, home: Home, browser: Any) -> None:
@@ -91,7 +103,7 @@ def comparison(folder: StudyFolder, home: Home, browser: Any) -> None:
 
 
 def main() -> None:
-    """Make all three and say how large they are."""
+    """Make all four and say how large they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study")
     parser.add_argument("--home", type=Path)
@@ -99,13 +111,14 @@ def main() -> None:
     home = Home.find(options.home)
     folder = find_study(home, options.study)
     terminal(folder)
+    confusion(folder)
     with sync_playwright() as driver:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         report(folder, home, browser)
         comparison(folder, home, browser)
         browser.close()
-    for name in ("terminal.svg", "report.png", "mlflow-compare.png"):
+    for name in ("terminal.svg", "confusion-matrix.png", "report.png", "mlflow-compare.png"):
         size = (IMAGES / name).stat().st_size
         print(f"docs/images/{name}  {size / 1000:.0f} kB{'  TOO LARGE' * (size > MOST_BYTES)}")
 

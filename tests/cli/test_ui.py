@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,8 +11,11 @@ import sys
 import time
 import urllib.request
 
+import optuna
 import pytest
 
+from tuner.home import Home
+from tuner.search.journal import open_storage
 from tuner.tracking.connection import connect
 
 PROGRAM = "import sys; from tuner.cli import main; main()"
@@ -69,6 +73,35 @@ def test_the_dashboard_needs_a_journal(tuner, monkeypatch):
     done = tuner("ui", "--optuna")
     assert done.code == 1
     assert "no Optuna journal" in done.err
+
+
+@pytest.mark.slow
+def test_the_dashboard_shows_the_study_of_the_home(tmp_path):
+    """Where optuna-dashboard is installed, it serves the home's journal and opens at the study."""
+    pytest.importorskip("optuna_dashboard")
+    optuna.create_study(study_name="mine", storage=open_storage(Home(tmp_path / "mlruns")))
+    port = free_port()
+    words = ["ui", "--optuna", "--port", str(port), "--no-browser"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "TUNER_HOME"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        page = next(line.split()[1] for line in process.stdout if line.split()[:1] == ["open"])
+        with urllib.request.urlopen(page, timeout=10) as answer:
+            assert answer.status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as answer:
+            (study,) = json.load(answer)["study_summaries"]
+        assert study["study_name"] == "mine"
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.stdout.close()
 
 
 @pytest.mark.slow

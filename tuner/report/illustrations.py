@@ -177,8 +177,8 @@ def confusion_figure(contents: Contents, record: Record, pen: Illustrator) -> Ht
         )
         for i, j in pairs
     ]
-    heads = [Column("true \\ predicted", "text"), *names]
-    rows = [[name(names[i]), *(n or "" for n in counts[i].tolist())] for i in range(len(names))]
+    heads = [Column("true \\ predicted", "text"), *(Column(name(text)) for text in labels)]
+    rows = [[name(labels[i]), *(n or "" for n in counts[i].tolist())] for i in range(len(names))]
     whole = scrolling(table("Images, rows true, columns predicted.", heads, rows, css="dense"),
                       label=f"Confusion matrix of {record.title}")  # fmt: skip
     caption = joined([
@@ -229,7 +229,8 @@ def heat_map_figure(contents: Contents, pen: Illustrator) -> Html:
         f"Recall of {n_classes} classes in {n_settings} settings, from {low:.2f} to {high:.2f}. "
         f"{best.title if best else ''}: {said}"
     )
-    heads = [Column("setting", "text"), *found.class_names]
+    labels = dict(zip(contents.class_names, contents.labels, strict=True))
+    heads = [Column("setting", "text"), *(Column(name(labels[n])) for n in found.class_names)]
     rows = [
         [title_, *(f"{r:.2f}" for r in column)]
         for title_, column in zip(found.titles, found.recall.T, strict=True)
