@@ -134,6 +134,19 @@ def test_an_unconfirmed_study_says_so_on_top_with_the_command(small_page):
     assert "Confirmation" not in page.said("h2")
 
 
+def test_a_free_baseline_that_does_as_well_is_said_on_top(make):
+    """The verdict names it before anything else is read, and only then."""
+    folder = make(trials=1)
+    free_baselines(folder)
+    said = "needs no search and does as well"
+    assert said not in read_page(folder).text
+    found = json.loads((folder.path / "free.json").read_text("utf-8"))
+    found["baselines"][2]["value"] = 0.999
+    (folder.path / "free.json").write_text(json.dumps(found), "utf-8")
+    text = read_page(folder).text
+    assert text.index(f"Logistic regression on the features {said}: 0.999.") < 900
+
+
 @pytest.mark.parametrize("n_classes", [2, pytest.param(43, marks=pytest.mark.slow)])
 def test_few_and_many_classes(make, n_classes):
     """Two and 43 classes make a page in which each class has its k of n."""

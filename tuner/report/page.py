@@ -143,12 +143,24 @@ def _unconfirmed(contents: Contents) -> list[Html]:
     parts = [
         element("p", said, css="sentence"),
         _headline(contents),
+        *_rival(contents),
         element("p", caution, command, css="caution"),
     ]
     if openings := len(contents.folder.seal):
         times = "once" if openings == 1 else f"{openings} times"
         parts.append(element("p", f"The sealed test has been opened {times} already.", css="note"))
     return parts
+
+
+def _rival(contents: Contents) -> list[Html]:
+    """That a free baseline does as well, where one does: the search was not needed."""
+    free = (contents.free or {}).get("baselines", [])
+    rival = max(free, key=lambda baseline: baseline["value"], default=None)
+    best = contents.best
+    if rival is None or best is None or best.value is None or rival["value"] < best.value:
+        return []
+    text = f"{rival['title']} needs no search and does as well: {rival['value']:.3f}."
+    return [element("p", text[0].upper() + text[1:], css="warning")]
 
 
 def _search_sentence(contents: Contents) -> str:
