@@ -23,8 +23,14 @@ def consoles() -> list[str]:
     return list(console_lines(README))
 
 
-@pytest.mark.parametrize("line", [line for line in consoles() if line.startswith("tuner ")])
-def test_commands_of_the_readme_are_commands(line):
+def commands() -> list[str]:
+    """Every `tuner …` after a prompt in any document."""
+    texts = [path.read_text("utf-8") for path in DOCUMENTS]
+    return [li for text in texts for li in console_lines(text) if li.startswith("tuner ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_of_the_documents_are_commands(line):
     """Each `$ tuner …` is taken by the program: the command, its arguments and its options."""
     assert parse(line) in COMMANDS
 

@@ -16,6 +16,7 @@ from tests.cli.commands import COMMANDS, parse
 from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
 from tuner.cli.run import RunOptions, print_winner
 from tuner.cli.terminal import make_console
+from tuner.errors import UsageError
 from tuner.home import Home
 from tuner.search.free import FreeBaseline, save_free
 
@@ -50,6 +51,33 @@ def test_the_demo_goes_on_as_demo():
     """Without its flag, a demo on random weights would be refused when it goes on."""
     assert "--demo" in RunOptions("x.yaml", is_demo=True).command(trials=3)
     assert parse(RunOptions("x.yaml", is_demo=True).command(trials=3)) == "run"
+
+
+def test_a_run_on_a_cluster_goes_on_there():
+    """Address, workers and share of a card come back in the command that goes on."""
+    options = RunOptions(
+        "x.yaml", storage="postgresql://db/x", ray="h:6379", workers=4, gpus_per_worker=0.5
+    )
+    options.check()
+    words = shlex.split(options.command(trials=9))[2:]
+    given_ = COMMANDS["run"].make_context("run", words).params
+    kept = (given_["ray"], given_["workers"], given_["gpus_per_worker"], given_["storage"])
+    assert kept == ("h:6379", 4, 0.5, "postgresql://db/x")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 2}, "--ray is missing"),
+        ({"gpus_per_worker": 1.0}, "--ray is missing"),
+        ({"ray": "local"}, "needs a database"),
+        ({"ray": "local", "storage": "sqlite:///x.db"}, "needs a database"),
+    ],
+)
+def test_options_that_cannot_go_together_are_refused(options, said):
+    """Before anything is read, with the option that is missing."""
+    with pytest.raises(UsageError, match=said):
+        RunOptions("x.yaml", **options).check()
 
 
 def test_the_server_is_the_option_then_the_environment_then_the_home(tmp_path, monkeypatch):

@@ -70,24 +70,22 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process with all its children, gone at the end."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with all its children, gone at the end; what it prints goes to `output.txt`."""
+    with (cwd / "output.txt").open("a") as output:  # a pipe that nobody reads would stop it
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=cwd,
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
         kill_tree(process.pid)
         process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def kill_tree(pid: int) -> None:
@@ -171,8 +169,8 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(
             until(busy_workers, "a worker")[0].send_signal(signal.SIGKILL)
             until(lambda: finished(folder) >= 8, "trials after the loss of a worker")
             kill_tree(second)
-            said, _ = run.communicate(timeout=PATIENCE_S)
-        assert run.returncode == 0, said
+            code = run.wait(timeout=PATIENCE_S)
+        assert code == 0, (tmp_path / "output.txt").read_text()
         check_study(store, StudyFolder(folder), server)
     assert banks(tmp_path / "home") == banks(tmp_path / "alone")
     splits = [
