@@ -3,17 +3,20 @@
     python benchmarks/endure.py --kills 60
 
 Runs the study of five digits once without disturbance. Then it starts the same command, sends
-SIGKILL, SIGTERM or SIGINT at a random moment of a random stage (start, extraction, trials, end,
-export), and starts it again. A study that ends is checked against the undisturbed one, and the
-next begins, until so many kills have hit. Ends with code 1 when anything differs.
+SIGKILL, SIGTERM or SIGINT at a random moment of a random stage (start, extraction, training,
+recording, export), and starts it again. A study that ends is checked against the undisturbed one:
+trials, records, bank, MLflow and export; and the next begins, until so many kills have hit. Ends
+with code 1 when anything differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -31,12 +34,13 @@ import yaml
 from _common import emit, machine_name, say
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from PIL import Image
 
 from tuner.search.folder import StudyFolder
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STAGES = ("start", "features", "trials", "trials", "end", "export")
+STAGES = ("start", "extraction", "training", "training", "recording", "export")
 NAME, TRIALS, EPOCHS = "endured", 6, 6
 STUDY = f"""
 name: {NAME}
@@ -46,6 +50,8 @@ backbone: {{weights: random}}
 search: {{trials: {TRIALS}, retries: 100}}
 training: {{epochs: {EPOCHS}, hidden_units: 64, learning_rate: 0.001}}
 """
+OWN_PARAMS = {"gamma", "alpha", "augmentation_multiplier", "class_weight_mode"}
+IMAGE_NAME = re.compile(r"[+]timestamp[+]\d+[+][0-9a-f-]+")  # MLflow's: time and a random name
 PATIENCE_S = 600
 
 
@@ -114,6 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tuner-endure-") as folder:
         straight, seconds = undisturbed(Path(folder) / "straight")
@@ -201,11 +208,11 @@ def hit(
 ) -> bool:
     """Send a signal somewhere in a stage; False when the process ended before."""
     mark, times = {
-        "features": ("features", 1),
-        "trials": ("#", int(rng.integers(0, 3))),
-        "end": ("#", TRIALS),
+        "extraction": ("features", 1),
+        "training": ("#", int(rng.integers(0, 3))),
+        "recording": ("#", TRIALS),  # the last ones are still on their way to MLflow
     }.get(stage, ("", 0))
-    if stage == "trials" and not times:
+    if stage == "training" and not times:
         mark, times = "base", 1
     if times and not start.wait_for(mark, times=times):
         return False
@@ -237,18 +244,73 @@ def outcome(place: Path) -> dict[str, Any]:
             (r.kind, r.state, r.params, r.value, r.matrix, r.curves) for r in folder.records()
         ],
         "bank": bank_rows(home),
+        "runs": runs(home),
         "export": exported,
     }
 
 
-def bank_rows(home: Path) -> dict[str, bytes]:
-    """Every row of every bank by its name, bit by bit."""
-    rows: dict[str, bytes] = {}
-    for path in sorted((home / "features").glob("*/chunk-*.json")):
+def bank_rows(home: Path) -> list[tuple[str, bytes]]:
+    """Every row of every bank by its name, bit by bit; a row computed twice is there twice."""
+    rows: list[tuple[str, bytes]] = []
+    for path in (home / "features").glob("*/chunk-*.json"):
         table = np.load(path.with_suffix(".npy"), allow_pickle=False)
         keys = json.loads(path.read_text())["rows"]
-        rows |= {f"{path.parent.name}/{k}": table[i].tobytes() for i, k in enumerate(keys)}
-    return rows
+        rows += [(f"{path.parent.name}/{k}", table[i].tobytes()) for i, k in enumerate(keys)]
+    return sorted(rows)
+
+
+def runs(home: Path) -> list[Any]:
+    """What MLflow has of each record: state, parameters, every epoch of each metric, files.
+
+    In the order of the records, without their numbers: a trial whose process died is trained
+    again under the next one.
+    """
+    client, found = live_runs(home)
+    return [
+        (
+            run.data.tags["tuner.kind"],
+            run.info.status,
+            {name: value for name, value in run.data.params.items() if name in OWN_PARAMS},
+            {
+                name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+                for name in sorted(run.data.metrics)
+                if name != "trial_number"
+            },
+            sorted(
+                (IMAGE_NAME.sub("", path), content(client, run.info.run_id, path))
+                for path in artifacts(client, run.info.run_id)
+            ),
+        )
+        for run in sorted(found, key=lambda run: run.data.tags.get("tuner.record", ""))
+    ]
+
+
+def live_runs(home: Path) -> tuple[Any, list[Any]]:
+    """MLflow's client and the runs of the study that are not deleted."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(NAME)
+    return client, list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def artifacts(client: Any, run_id: str, folder: str | None = None) -> list[str]:
+    """Paths of all files of a run."""
+    paths = []
+    for file in client.list_artifacts(run_id, folder):
+        paths += artifacts(client, run_id, file.path) if file.is_dir else [file.path]
+    return paths
+
+
+def content(client: Any, run_id: str, path: str) -> object:
+    """Size of an image, else a hash; nothing of the study's own files, which tell the time."""
+    file = Path(client.download_artifacts(run_id, path))
+    if path.startswith("images/"):  # a title has the number of the trial
+        with Image.open(file) as image:
+            image.load()
+            return image.size
+    is_table = path in ("confusion_matrix.json", "predictions.json", "class_names.json")
+    return hashlib.sha256(file.read_bytes()).hexdigest() if is_table else None
 
 
 def differences(place: Path, straight: dict[str, Any]) -> list[str]:
@@ -270,17 +332,13 @@ def differences(place: Path, straight: dict[str, Any]) -> list[str]:
 
 def mlflow_differences(home: Path, folder: StudyFolder) -> list[str]:
     """What MLflow lacks, or has twice, of the study's records."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(NAME)
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    wrong = [f"run {r.info.run_name} is RUNNING" for r in runs if r.info.status == "RUNNING"]
-    by_record = Counter(run.data.tags.get("tuner.record", "the study") for run in runs)
+    client, found = live_runs(home)
+    wrong = [f"run {r.info.run_name} is RUNNING" for r in found if r.info.status == "RUNNING"]
+    by_record = Counter(run.data.tags.get("tuner.record", "the study") for run in found)
     wrong += [f"{n} live runs of {name}" for name, n in by_record.items() if n > 1]
     records = {record.name: record for record in folder.records()}
     wrong += [f"no run of {name}" for name in records.keys() - by_record.keys()]
-    for run in runs:
+    for run in found:
         record = records.get(run.data.tags.get("tuner.record", ""))
         if record is None or record.state == "failed":
             continue
