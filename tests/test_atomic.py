@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.atomic import replacing, sweep, write_whole
+from tuner.atomic import listed, replacing, sweep, write_whole
 
 
 @given(content=st.binary() | st.text(st.characters(exclude_categories=["Cs"])))
@@ -56,8 +57,41 @@ def test_a_block_that_makes_no_file_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """Making folders is for the caller, who knows whether they should be there."""
-    with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "absent" / "file", "text")
+    path = tmp_path / "absent" / "file"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(path, "text")
+    assert caught.value.filename == str(path)  # not the temporary one
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """The system does not say which write had no space."""
+
+    def fill() -> None:
+        with replacing(tmp_path / "file"), open("/dev/full", "wb") as full:
+            full.write(b"x")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
+    assert caught.value.filename == str(tmp_path / "file")
+
+
+def test_a_pipe_or_device_is_not_thrown_away(tmp_path: Path) -> None:
+    """A rename would put a file in the place of /dev/null, for whoever may."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file that can be replaced"):
+        write_whole(tmp_path / "pipe", "text")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_folder_is_listed_or_it_is_an_error(tmp_path: Path) -> None:
+    """Nothing where there is no folder; what is there but cannot be listed is not empty."""
+    for name in ("b.json", "a.json", "a.npz"):
+        (tmp_path / name).touch()
+    assert listed(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
+    assert listed(tmp_path / "absent", "*") == []
+    with pytest.raises(NotADirectoryError):
+        listed(tmp_path / "b.json", "*")
 
 
 def killed(work: Callable[[], object]) -> None:

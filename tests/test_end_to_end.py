@@ -31,7 +31,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 
 from tuner.export import load_export
 from tuner.search.folder import StudyFolder
-from tuner.training.model import read_card
+from tuner.training.archive import read_card
 
 pytestmark = pytest.mark.slow
 

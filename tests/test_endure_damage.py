@@ -107,6 +107,14 @@ def test_a_damaged_file_of_a_study_is_named(folder, tuner, name, bad):
     assert refused or is_missing_trial or (bad == "gone" and name == "seal.json")
 
 
+def test_records_that_cannot_be_listed_are_not_taken_for_none(folder, tuner):
+    """A study whose records are out of reach is refused, not shown or begun as an empty one."""
+    folder.records_path.rename(folder.path / "elsewhere")
+    folder.records_path.write_text("a file, which like a folder without rights cannot be listed")
+    for words in (*COMMANDS, ("report", "made", "-o", "x.html"), ("sync", "made")):
+        assert_refused(tuner(*words), folder.records_path)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Path of every key, of lists the first two items, three levels deep."""
     items: list[tuple[Any, Any]] = []

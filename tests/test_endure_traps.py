@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from tuner.search.folder import StudyFolder
-from tuner.training.model import read_card
+from tuner.training.archive import read_card
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 TINY = """

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import tuner  # noqa: F401  # a fixture
 from tuner.search.folder import StudyFolder
-from tuner.training.model import read_card
+from tuner.training.archive import read_card
 
 pytestmark = pytest.mark.slow
 

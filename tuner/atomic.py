@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fnmatch
 import os
 import secrets
 import time
@@ -27,14 +29,21 @@ def replacing(path: Path) -> Iterator[Path]:
         A path in the same folder at which the block makes a file.
 
     Raises:
-        OSError: If the file cannot be written out or put in its place.
+        OSError: If the file cannot be written out or put in its place, naming `path`; or if a
+            device or a pipe is there, which a rename would throw away.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "this is no file that can be replaced", str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # a rename may reach the disk before what was written
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary), temporary):  # a full disk names no file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,6 +56,21 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by name; none where there is no folder.
+
+    `Path.glob` takes a folder that it may not read for an empty one.
+
+    Raises:
+        OSError: If the folder is there but cannot be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(fnmatch.filter(names, pattern))]
 
 
 def sweep(folder: Path) -> None:

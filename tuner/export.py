@@ -35,6 +35,7 @@ from tuner.versions import git_state, package_versions
 IntArray = NDArray[np.int64]
 
 _SCHEMA = 1
+_MAX_BYTES = 16 << 20  # of two hundred classes about 1 MiB
 _CONFIRMED = (
     "verdict",
     "is_chosen",
@@ -256,7 +257,7 @@ def write_export(content: dict[str, Any], path: Path) -> None:
     Raises:
         ExportError: If it cannot be written or does not read back the same.
     """
-    if path.exists() and not _is_export(path):
+    if path.exists() and not (path.is_file() and _is_export(path)):
         kind = "a folder" if path.is_dir() else "a file that tuner did not export"
         raise ExportError(
             f"there is already {kind}; it was left as it is",
@@ -332,7 +333,7 @@ class _PlainLoader(yaml.SafeLoader):
 def _read_yaml(path: Path) -> Any:
     shown = one_line(str(path))
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+        return yaml.load(_read_text(path), _PlainLoader)
     except FileNotFoundError as error:
         do = "write it with: tuner export STUDY"
         raise UsageError(f"exported file '{shown}' does not exist", do=do) from error
@@ -347,6 +348,16 @@ def _read_yaml(path: Path) -> Any:
         where = f"{shown}:{mark.line + 1}" if mark else shown
         do = "write it anew with: tuner export STUDY"
         raise ExportError(f"cannot be read as YAML: {reason}", where=where, do=do) from error
+
+
+def _read_text(path: Path) -> str:
+    """Text of a file of bounded size: a device would never end."""
+    with path.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        what = f"larger than {_MAX_BYTES >> 20} MiB, which no export is"
+        raise ExportError(what, where=one_line(str(path)), do="is it the right file?")
+    return content.decode("utf-8")
 
 
 def _damaged(path: Path, reason: str) -> ExportError:
@@ -375,9 +386,9 @@ def _check_parts(export: Export) -> None:
 def _is_export(path: Path) -> bool:
     """Whether a file is an export, of whatever version, or empty; no folder is one."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read_text(path)
         content = yaml.safe_load(text)
-    except (OSError, *NOT_YAML):
+    except (OSError, ExportError, *NOT_YAML):
         return False
     return not text.strip() or (isinstance(content, dict) and "schema" in content)
 

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Home:
@@ -19,8 +21,16 @@ class Home:
 
     @classmethod
     def find(cls, given: Path | None = None) -> Home:
-        """The given folder, else ``$TUNER_HOME``, else ``mlruns/`` in the working directory."""
-        return cls((given or Path(os.environ.get("TUNER_HOME") or "mlruns")).absolute())
+        """The given folder, else ``$TUNER_HOME``, else ``mlruns/`` in the working directory.
+
+        Raises:
+            UsageError: If that is a file.
+        """
+        path = (given or Path(os.environ.get("TUNER_HOME") or "mlruns")).absolute()
+        if path.exists() and not path.is_dir():
+            do = "name a folder with --home or $TUNER_HOME"
+            raise UsageError("the home is a file, not a folder", where=str(path), do=do)
+        return cls(path)
 
     @property
     def studies(self) -> Path:

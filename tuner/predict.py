@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes
 from tuner.errors import DataError, ExportError
-from tuner.training.model import read_card
+from tuner.training.archive import read_card
 
 FloatArray = NDArray[np.float32]
 

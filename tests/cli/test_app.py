@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def test_an_unexpected_system_error_is_one_message(tuner, tmp_path):
     """A home that cannot be made is code 1, without a traceback, with the place and a remedy."""
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "x.yaml").write_text("{name: x, data: {source: digits}}")
-    done = tuner("run", "x.yaml", "--home", tmp_path / "file")
+    done = tuner("run", "x.yaml", "--home", tmp_path / "file" / "home")
     assert done.code == 1
     assert "Traceback" not in done.err
     assert str(tmp_path / "file") in done.err
@@ -166,6 +167,70 @@ def test_an_interrupt_is_code_130(tuner, monkeypatch):
 
     monkeypatch.setattr("tuner.cli.look.show_status", interrupt)
     assert tuner("status") == (130, "", "")
+
+
+def test_an_interrupt_that_a_library_turned_into_its_own_error_is_code_130(tmp_path):
+    """What C code makes of Ctrl-C while it loads, ImportError or SystemError, is not shown."""
+    program = (
+        "import os, signal, sys\n"
+        "sys.argv = ['tuner', 'status']\n"
+        "import tuner.cli.look\n"
+        "def load(*_, **__):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt as error:\n"
+        "        raise eval(os.environ['KIND'])('initialization failed') from error\n"
+        "tuner.cli.look.show_status = load\n"
+        "from tuner.cli import main\n"
+        "main()"
+    )
+    for kind in ("ImportError", "OSError"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"KIND": kind},
+            cwd=tmp_path,
+            capture_output=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_streams_that_the_caller_closed_take_nothing_in(tmp_path):
+    """`tuner … >&- 2>&-` works as with /dev/null, and no file takes the number of a stream."""
+    program = (
+        "import os, sys\n"
+        "sys.argv = ['tuner', 'status']\n"
+        "from tuner.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "with open('found', 'w') as file:\n"
+        "    file.write(f'{file.fileno()} {os.readlink(\"/proc/self/fd/1\")}')"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program], cwd=tmp_path
+    )
+    assert done.returncode == 0
+    number, out = (tmp_path / "found").read_text().split()
+    assert int(number) > 2
+    assert out == os.devnull
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["status", "--home", "file"], 2, "the home is a file"),
+        (["train", "/dev/zero"], 1, "larger than 16 MiB, which no export is"),
+        (["check", "/dev/zero"], 2, "larger than 256 KiB, which no study file is"),
+        (["init", "/dev/zero"], 1, "neither a folder nor a .csv manifest"),
+        (["predict", "nowhere.keras", "."], 2, "model 'nowhere.keras' does not exist"),
+        (["predict", ".", "."], 2, "model '.' is no file"),
+    ],
+)
+def test_what_is_no_file_of_its_kind_is_refused(tuner, tmp_path, words, code, said):
+    """Devices that never end, folders and files in the place of others: one message."""
+    (tmp_path / "file").write_text("")
+    done = tuner(*words)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
 
 
 def test_a_reader_that_goes_away_is_no_traceback():

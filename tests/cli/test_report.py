@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def home(tmp_path):
     """A home with a study of three classes."""
     make_study(tmp_path / "home", ["a", "b", "<c>"], trials=2, has_images=True)
     return tmp_path / "home"
+
+
+def test_a_pipe_stays_a_pipe(tuner, home, tmp_path):
+    """What is no file is not replaced by the page, and the message names it."""
+    os.mkfifo(tmp_path / "pipe")
+    done = tuner("report", "made", "-o", "pipe", "--home", home)
+    assert done.code == 1
+    assert "the report cannot be written: this is no file that can be replaced\n  pipe" in done.err
+    done = tuner("export", "made", "-o", "pipe", "--home", home)
+    assert done.code == 1
+    assert "already a file that tuner did not export" in done.err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_report_writes_a_page_and_keeps_a_copy_in_mlflow(tuner, home):

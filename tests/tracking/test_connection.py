@@ -105,3 +105,7 @@ def test_a_reason_is_one_short_line():
     assert reason_of(ValueError("first\nsecond")) == "first"
     assert reason_of(ValueError("x" * 999)) == "x" * 300
     assert reason_of(TimeoutError()) == "TimeoutError"
+    aside = "(raised as a result of Query-invoked autoflush; consider using x)"
+    assert reason_of(ValueError(f"{aside}\n(sqlite3.OperationalError) readonly")) == (
+        "(sqlite3.OperationalError) readonly"
+    )

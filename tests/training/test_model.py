@@ -18,7 +18,8 @@ from tuner.errors import ExportError
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, build_backbone
 from tuner.features.weights_source import resolve_weights
-from tuner.training.model import build_model, read_card, save_model
+from tuner.training.archive import read_card
+from tuner.training.model import build_model, save_model
 from tuner.training.steps import HeadWeights
 
 IMAGE_PX, N_CLASSES = 48, 5

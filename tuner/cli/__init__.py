@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sys
 
+from tuner.cli.interrupts import leave, was_interrupted, watch
+
 
 def main() -> None:
     """Run the command line; an interrupt while it is still being loaded is one, too."""
+    watch()
     try:
         from tuner.cli.app import main as run
 
         run()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception:
+        if was_interrupted():
+            leave()
+        raise
 
 
 __all__ = ["main"]

@@ -16,6 +16,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from tuner.cli.interrupts import was_interrupted
 from tuner.errors import TunerError, UsageError, without_password
 
 app = typer.Typer(
@@ -386,6 +387,7 @@ def sync(study: _Study, home: _Home = None, tracking_uri: _Tracking = None) -> N
 
 def main() -> None:
     """Run the command line; expected errors are one message and an exit code."""
+    _open_closed_streams()
     shows_traceback = "--debug" in sys.argv
     sys.argv = with_ray_address([a for a in sys.argv if a != "--debug"])
     for stream in (sys.stdout, sys.stderr):
@@ -399,6 +401,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except (TunerError, OSError) as error:
+        if was_interrupted():
+            raise  # what it says is what the interrupt broke
         if shows_traceback:
             sys.stderr.write(without_password(traceback.format_exc()))
         known = error if isinstance(error, TunerError) else _system_error(error)
@@ -423,9 +427,26 @@ def with_ray_address(words: list[str]) -> list[str]:
     return out
 
 
+def _open_closed_streams() -> None:
+    """Give streams that the caller has closed a place to write to.
+
+    Else the next file that is opened takes the number, and what libraries print goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+
+
 def _system_error(error: OSError) -> TunerError:
     """A full disk or a missing permission, wherever it was met."""
-    do = "mend permissions or free disk space; studies can live elsewhere: --home FOLDER"
+    do = (
+        "mend permissions or free disk space and start the same command again; studies can live"
+        " elsewhere: --home FOLDER"
+    )
     where = "" if error.filename is None else str(error.filename)
     return TunerError(f"the system refuses: {error.strerror or error}", where=where, do=do)
 

@@ -157,7 +157,7 @@ def _register(
 ) -> int:
     from tuner.data.images import read_image
     from tuner.tracking.registry import register_model
-    from tuner.training.model import read_card
+    from tuner.training.archive import read_card
 
     first = opened.folder.images.search_rows[0]
     file = opened.index.root / opened.folder.images.paths[first]

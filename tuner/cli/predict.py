@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tuner.cli.run import find_backend
-from tuner.cli.terminal import make_console, warn
-from tuner.errors import DataError
+from tuner.cli.terminal import make_console, printable, warn
+from tuner.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tuner.predict import Prediction
@@ -24,10 +24,15 @@ def predict_images(
     """Classify files, print what was found, name what could not be read.
 
     Raises:
+        UsageError: If there is no such model.
         DataError: At the end, if a file could not be read.
     """
     console = make_console(is_result=False)
-    from tuner.training.model import read_card
+    if not model.is_file():
+        kind = "is no file" if model.exists() else "does not exist"
+        do = "name the file that `tuner train` wrote"
+        raise UsageError(f"model '{printable(str(model))}' {kind}", do=do)
+    from tuner.training.archive import read_card
 
     read_card(model)  # said before the backend has loaded
     with console.status("loading the model"):

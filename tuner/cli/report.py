@@ -25,7 +25,11 @@ def report_study(study: str, *, output: Path, home: Path | None, tracking_uri: s
     _check_target(output)
     console = make_console(is_result=True)
     page = render_report(folder, root=data_root(folder.config, at))
-    write_whole(output, page)
+    try:
+        write_whole(output, page)
+    except OSError as error:
+        what = f"the report cannot be written: {error.strerror or error}"
+        raise TunerError(what, where=str(output), do="choose another place with -o") from error
     say(console, f"{output}, {len(page.encode()) / 1e6:.1f} MB")
     mirror = make_mirror(
         at, at.resolve_tracking_uri(tracking_uri), on_trouble=lambda text: warn(console, text)

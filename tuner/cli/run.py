@@ -135,6 +135,10 @@ def run_study(options: RunOptions) -> None:
         if options.as_json:
             print_event("interrupted", next={"go on": options.command(trials=options.trials)})
         raise
+    except OSError as error:
+        if error.filename is None:  # a full disk names no file
+            error.filename = str(home.path)
+        raise
     finally:
         if options.is_shared:
             is_last = _close_shared(folder, home, options, console)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.atomic import sweep, write_whole
+from tuner.atomic import listed, sweep, write_whole
 from tuner.errors import BankError
 
 FloatArray = NDArray[np.float32]
@@ -82,9 +82,13 @@ class FeatureBank:
         """Take in chunks that other processes have added.
 
         Raises:
-            BankError: If a file is there but cannot be read.
+            BankError: If the folder or a file is there but cannot be read.
         """
-        for path in sorted(self.folder.glob("chunk-*.json")):
+        try:
+            found = listed(self.folder, "chunk-*.json")
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
+        for path in found:
             if path.stem in self._loaded:
                 continue
             try:

@@ -24,7 +24,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter
 
-from tuner.atomic import sweep, write_whole
+from tuner.atomic import listed, sweep, write_whole
 from tuner.config import StudyConfig, dump_study, incomparable_changes, load_study
 from tuner.data.index import ImageIndex
 from tuner.data.split import Split, split_fingerprint
@@ -323,7 +323,7 @@ def check_whole(folder: StudyFolder) -> None:
         return
     seal = folder.path / "seal.json"
     is_opened = seal.exists() and seal.read_bytes().strip() not in (b"", b"[]")
-    if is_opened or next(folder.records_path.glob("*.json"), None):
+    if is_opened or listed(folder.records_path, "*.json"):
         found = "an opened seal" if is_opened else "records"
         raise StudyError(
             f"study '{folder.name}' has {found}, but its about.json is missing",

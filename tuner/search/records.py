@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tuner.atomic import write_whole
+from tuner.atomic import listed, write_whole
 from tuner.errors import StudyError
 from tuner.search.baselines import TITLES
 from tuner.search.space import Params
@@ -184,7 +184,7 @@ def load_records(folder: Path) -> list[Record]:
         place = places.get(record.name, record.number or 0)
         return kinds.index(record.kind), place, record.started_s, record.name
 
-    return sorted((load_record(path) for path in folder.glob("*.json")), key=order)
+    return sorted((load_record(path) for path in listed(folder, "*.json")), key=order)
 
 
 def load_log_prob(folder: Path, name: str) -> FloatArray | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tuner.atomic import listed
 from tuner.errors import StudyError
 from tuner.evaluation.metrics import class_table
 from tuner.search.folder import StudyFolder
@@ -58,7 +59,7 @@ def read_records(folder: StudyFolder) -> tuple[list[Record], list[StudyError]]:
         return folder.records(), []
     except StudyError:
         records, faults = [], []
-    for path in sorted(folder.records_path.glob("*.json")):
+    for path in listed(folder.records_path, "*.json"):
         try:
             records.append(load_record(path))
         except StudyError as fault:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,11 @@ from keras import ops
 from tuner.errors import ExportError
 from tuner.features.backbone import build_backbone
 from tuner.features.weights_source import ResolvedWeights
+from tuner.training.archive import CARD
 from tuner.training.steps import HeadWeights
 
 # ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.
 _IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
-_CARD = "tuner.json"
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error)
-# Keras stores the members of its archive as they are; what unpacks to much more is a bomb.
-_UNPACKS_TO = 4
-_SMALL_BYTES = 64 << 20
 
 
 def build_model(
@@ -124,7 +119,7 @@ def save_model(
             model.save(temporary)
             # A .keras file is a zip archive; Keras reads its own members and ignores others.
             with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_CARD, json.dumps(dict(card), indent=1, ensure_ascii=False))
+                archive.writestr(CARD, json.dumps(dict(card), indent=1, ensure_ascii=False))
             check(temporary)
             temporary.replace(path)
         finally:
@@ -134,27 +129,4 @@ def save_model(
             f"the model cannot be written: {error.strerror or error}",
             where=str(path),
             do="choose another place with -o, or free disk space",
-        ) from error
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card inside a model that `save_model` wrote.
-
-    Raises:
-        ExportError: If the file is not such a model.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > _SMALL_BYTES + _UNPACKS_TO * path.stat().st_size:
-                raise ValueError(f"it would unpack to {unpacked / 2**20:,.0f} MiB")
-            card = json.loads(archive.read(_CARD))
-        if not isinstance(card, dict):
-            raise ValueError(f"{_CARD} in it is no card")
-        return card
-    except (OSError, KeyError, ValueError, RuntimeError, EOFError, *_BROKEN_ZIP) as error:
-        raise ExportError(
-            f"not a model that tuner wrote: {error}",
-            where=str(path),
-            do="make one with: tuner train best.yaml",
         ) from error

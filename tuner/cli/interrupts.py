@@ -1,0 +1,43 @@
+"""Ctrl-C at any moment is an interrupt, whatever a library makes of it.
+
+C libraries that are interrupted while they load raise an error of their own instead, and may
+abort the process when Python then cleans up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+_seen: list[int] = []
+
+
+def watch() -> None:
+    """Remember interrupts from now on, unless the caller ignores them, as `nohup` may."""
+    _seen.clear()
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _remember)
+
+
+def _remember(number: int, frame: FrameType | None) -> None:
+    _seen.append(number)
+    signal.default_int_handler(number, frame)
+
+
+def was_interrupted() -> bool:
+    """Whether an interrupt has come, whatever became of it."""
+    return bool(_seen)
+
+
+def leave() -> NoReturn:
+    """End at once with 130, without cleaning up libraries that are half loaded."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(130)
