@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -371,11 +372,54 @@ def test_a_home_that_moved_is_written_anew(
     uri = f"sqlite:///{moved / 'mlflow.db'}"
     folder = StudyFolder(moved / "studies" / "digits")
     assert sync_study(folder, make_recorder(uri, moved / "artifacts")) == 1
-    assert "has moved" in troubles[0]
+    assert "its home is another now" in troubles[0]
     run = kept(uri=uri).children["trial-00000"]
     assert run.info.artifact_uri.startswith((moved / "artifacts").as_uri())
     assert len(kept(uri=uri).artifacts(run, "images")) == 2
     assert sync_study(folder, make_recorder(uri, moved / "artifacts")) == 0
+
+
+def test_a_copy_of_a_home_leaves_the_first_alone(
+    tmp_path, tracking_uri, make_recorder, study, kept
+):
+    """What is recorded in the copy lies in the copy, though the old folder is still there."""
+    write(make_recorder(), study, study.add())
+    copy = shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    uri = f"sqlite:///{copy / 'mlflow.db'}"
+    folder = StudyFolder(copy / "studies" / "digits")
+    assert sync_study(folder, make_recorder(uri, copy / "artifacts")) == 1
+    for run in (kept(uri=uri).parent, *kept(uri=uri).children.values()):
+        assert run.info.artifact_uri.startswith((copy / "artifacts").as_uri())
+    assert sync_study(folder, make_recorder(uri, copy / "artifacts")) == 0
+    assert sync_study(study.folder, make_recorder()) == 0
+
+
+@pytest.mark.parametrize("lost", ["a picture", "a run's", "the study's", "all"])
+def test_artifacts_that_are_gone_come_back(tmp_path, make_recorder, study, kept, lost):
+    """Files deleted under MLflow's feet are noticed by the next start or sync, and written."""
+    write(make_recorder(), study, study.add(number=0), study.add(number=1))
+
+    def files():
+        return {
+            (name, place): sorted(
+                path.split("timestamp")[0] for path in kept().artifacts(run, place)
+            )
+            for name, run in {**kept().children, "": kept().parent}.items()
+            for place in (("", "images") if name else ("",))
+        }
+
+    before = files()
+    place = tmp_path / "home" / "artifacts" / "digits"
+    run = {"the study's": kept().parent}.get(lost, kept().children["trial-00001"])
+    own = place / run.info.run_id / "artifacts"
+    if lost == "a picture":
+        next(own.glob("images/*.png")).unlink()
+    else:
+        shutil.rmtree(place if lost == "all" else own)
+    n_lost = {"the study's": 0, "all": 2}.get(lost, 1)
+    assert sync_study(study.folder, make_recorder()) == n_lost
+    assert files() == before
+    assert sync_study(study.folder, make_recorder()) == 0
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # NumPy leaves a damaged file open

@@ -59,25 +59,26 @@ def keeps_its_own_artifacts(tracking_uri: str) -> bool:
 
 
 def open_experiment(
-    client: Any, name: str, *, location: str | None, on_trouble: Callable[[str], None]
+    client: Any, name: str, *, uri: str, location: str | None, on_trouble: Callable[[str], None]
 ) -> str:
-    """Id of the experiment: made, taken out of the trash, or made anew after a move.
+    """Id of the experiment: made, taken out of the trash, or made anew in a home that moved.
 
     Args:
         client: An `MlflowClient`.
         name: Name of the study.
+        uri: Where MLflow is.
         location: URI of the folder for artifacts, or None to leave it to the server.
-        on_trouble: Told when the home has moved.
+        on_trouble: Told when the home has moved or was copied.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
         return str(client.create_experiment(name, artifact_location=location))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    if location is None or not _is_gone(found.artifact_location, location):
+    if location is None or not _is_elsewhere(found.artifact_location, location, uri=uri):
         return str(found.experiment_id)
     # MLflow keeps absolute paths and offers no way to change them.
-    on_trouble(f"study '{name}': its home has moved; its MLflow runs are written anew")
+    on_trouble(f"study '{name}': its home is another now; its MLflow runs are written anew")
     client.rename_experiment(found.experiment_id, f"{name} (moved, {found.experiment_id})")
     client.delete_experiment(found.experiment_id)
     return str(client.create_experiment(name, artifact_location=location))
@@ -155,9 +156,18 @@ def _make_database(path: Path) -> None:
         made.replace(path)
 
 
-def _is_gone(there: str, expected: str) -> bool:
-    """Whether artifacts were kept in a local folder that is not there any more."""
-    parsed = urlparse(there)
-    if there.rstrip("/") == expected.rstrip("/") or parsed.scheme not in ("", "file"):
+def local_folder(location: str) -> Path | None:
+    """The folder of artifacts that lie on this machine; None for a server's or a bucket's."""
+    parsed = urlparse(location)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
+
+
+def _is_elsewhere(there: str, expected: str, *, uri: str) -> bool:
+    """Whether artifacts were kept in a folder that is gone, or in the home that was copied."""
+    old, new, database = local_folder(there), local_folder(expected), _sqlite_path(uri)
+    if old is None or new is None or there.rstrip("/") == expected.rstrip("/"):
         return False
-    return not Path(unquote(parsed.path)).exists()
+    if not old.exists():
+        return True
+    home = None if database is None else database.resolve().parent
+    return home in new.resolve().parents and home not in old.resolve().parents

@@ -3,7 +3,8 @@
 One experiment per study, one run for the study, one child run per record. A run is written as
 a whole from a record that is on disk, so recording a search and restoring one years later
 (`sync_study`) are the same. A run counts as whole when the tag `tuner.record_sha`, set last,
-holds the hash of the record's file; anything less is deleted and written again.
+holds the hash of the record's file and its artifacts are there; anything less is deleted and
+written again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tuner.tracking.connection import (
 from tuner.tracking.dataset import dataset_input
 from tuner.tracking.description import describe
 from tuner.tracking.names import safe_names
-from tuner.tracking.runs import Draw, draft_run, log_texts, write_run
+from tuner.tracking.runs import Draw, draft_run, files_are_there, log_texts, write_run
 from tuner.tracking.tables import class_names_json
 from tuner.tracking.views import saved_views
 
@@ -178,6 +179,7 @@ class MlflowRecorder:
         experiment_id = open_experiment(
             self._client,
             folder.name,
+            uri=self._uri,
             location=None if place is None else place.as_uri(),
             on_trouble=self._on_trouble,
         )
@@ -187,18 +189,19 @@ class MlflowRecorder:
         for twin in parents[1:]:
             self._delete(twin.info.run_id)
         names = safe_names(folder.class_names)
+        has_files = files_are_there(parent, n_least=len(_STUDY_FILES))
         mirror = _Mirror(
             experiment_id,
             parent.info.run_id,
             names,
             dataset_input(folder),
-            files_sha=parent.data.tags.get(_FILES_TAG),
+            files_sha=parent.data.tags.get(_FILES_TAG) if has_files else None,
         )
         self._write_study_files(folder, mirror)
         for run in runs:
             tags = run.data.tags
             is_ours = tags.get("mlflow.parentRunId") == mirror.parent_id
-            is_whole = is_ours and run.info.status != "RUNNING"
+            is_whole = is_ours and run.info.status != "RUNNING" and files_are_there(run)
             if content.RECORD_TAG in tags:
                 known = mirror.runs.setdefault(tags[content.RECORD_TAG], [])
                 known.append((run.info.run_id, tags.get(content.WHOLE_TAG) if is_whole else None))

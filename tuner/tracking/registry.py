@@ -58,7 +58,7 @@ def register_model(
 
         location = None if keeps_its_own_artifacts(tracking_uri) else artifacts.absolute().as_uri()
         experiment_id = open_experiment(
-            client, experiment, location=location, on_trouble=lambda text: None
+            client, experiment, uri=tracking_uri, location=location, on_trouble=lambda text: None
         )
         model = keras.saving.load_model(path, compile=False)
         n_classes = int(model.output.shape[-1])

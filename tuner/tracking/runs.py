@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tuner.errors import TunerError
 from tuner.search.folder import StudyFolder
 from tuner.search.records import Record, load_log_prob
 from tuner.tracking import content
-from tuner.tracking.connection import reason_of
+from tuner.tracking.connection import local_folder, reason_of
 from tuner.tracking.tables import (
     PREDICTIONS,
     class_names_json,
@@ -30,6 +31,8 @@ Image = NDArray[np.uint8]
 Draw = Callable[[list[list[int]], list[str], str], Image]
 
 _METRICS_A_CALL = 1000  # MLflow's limit
+_FILES_AN_IMAGE = 2  # it and its small picture
+_N_FILES_TAG = "tuner.n_files"
 _THUMBNAIL_PX = 384  # two fit side by side into a window of 1440, and their counts can be read
 
 
@@ -120,8 +123,12 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     Returns:
         The run's id.
     """
+    n_files = len(draft.texts) + _FILES_AN_IMAGE * (draft.image is not None)
     run = client.create_run(
-        experiment_id, start_time=draft.start_ms, tags=draft.tags, run_name=draft.name
+        experiment_id,
+        start_time=draft.start_ms,
+        tags=draft.tags | {_N_FILES_TAG: str(n_files)},
+        run_name=draft.name,
     )
     run_id: str = run.info.run_id
     _log_values(client, run_id, draft)
@@ -141,6 +148,21 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     client.set_terminated(run_id, draft.status, end_time=draft.end_ms)
     client.set_tag(run_id, content.WHOLE_TAG, sha)
     return run_id
+
+
+def files_are_there(run: Any, *, n_least: int = 1) -> bool:
+    """Whether a run's own folder holds as many files as were written; a server's is not asked.
+
+    Args:
+        run: MLflow's run.
+        n_least: Where the run does not say how many.
+    """
+    folder = local_folder(run.info.artifact_uri)
+    if folder is None:
+        return True
+    text = run.data.tags.get(_N_FILES_TAG, "")
+    wanted = int(text) if text.isdecimal() else n_least
+    return sum(len(names) for _, _, names in os.walk(folder)) >= wanted
 
 
 def log_texts(client: Any, run_id: str, texts: dict[str, str]) -> None:
