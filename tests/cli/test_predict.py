@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +40,16 @@ def test_the_command_prints_a_table_and_names_what_it_could_not_read(tuner, mode
     assert "broken.jpg: image cannot be decoded" in done.err
     assert "nowhere.png: no such file" in done.err
     assert "2 of 5 could not be read" in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only here can names be any bytes")
+def test_a_name_that_is_no_text_is_shown_with_a_mark(tuner, model_path, photos, tmp_path):
+    """The file is classified; JSON goes the same way as CSV."""
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    Path(os.fsdecode(name)).write_bytes((photos / "a.png").read_bytes())
+    assert tuner("predict", model_path, os.fsdecode(name), "-o", "x.csv").code == 0
+    (row,) = csv.DictReader(Path("x.csv").read_text("utf-8").splitlines())
+    assert row["path"] == f"{tmp_path}/?.png"
 
 
 def test_json_is_for_machines(tuner, model_path, photos, tmp_path):

@@ -1,5 +1,6 @@
 """Recording beside the search: never waits, never raises, loses nothing."""
 
+import resource
 import threading
 import time
 
@@ -229,3 +230,25 @@ def test_a_recorder_goes_on_after_a_close(is_finished, study, troubles):
         recorder.close_study(study.folder, is_finished=is_finished)
     end = "finished" if is_finished else "interrupted"
     assert inner.notes == ["open", "trial-00000", end] * 2
+
+
+def test_a_full_disk_at_home_is_an_outage(study, make_recorder, kept, troubles):
+    """Neither MLflow's database nor its artifacts can grow; with space again the run is whole."""
+    recorder = background(make_recorder(), troubles)
+    recorder.open_study(study.folder)
+    until(lambda: not recorder._tasks, seconds=60)
+    record = study.add()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        recorder.record(study.folder, record)
+        until(lambda: troubles, seconds=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    recorder.close_study(study.folder, is_finished=True)
+    (trouble,) = troubles
+    assert "MLflow cannot be reached" in trouble
+    run = kept().children[record.name]
+    assert (run.info.status, kept().parent.info.status) == ("FINISHED", "FINISHED")
+    assert len(kept().artifacts(run, "images")) == 2
+    assert sync_study(study.folder, make_recorder()) == 0

@@ -55,7 +55,8 @@ def predict_images(
     if output is None:
         write(readable(), classifier.class_names, sys.stdout)
     else:
-        with output.open("w", encoding="utf-8", newline="") as stream:
+        # A name that is no text is shown with a mark, as on stdout.
+        with output.open("w", encoding="utf-8", errors="replace", newline="") as stream:
             write(readable(), classifier.class_names, stream)
     if faults:
         n_all = len(files) + len(missing)
