@@ -304,13 +304,14 @@ def artifacts(client: Any, run_id: str, folder: str | None = None) -> list[str]:
 
 def content(client: Any, run_id: str, path: str) -> object:
     """Size of an image, else a hash; nothing of the study's own files, which tell the time."""
-    file = Path(client.download_artifacts(run_id, path))
-    if path.startswith("images/"):  # a title has the number of the trial
-        with Image.open(file) as image:
-            image.load()
-            return image.size
-    is_table = path in ("confusion_matrix.json", "predictions.json", "class_names.json")
-    return hashlib.sha256(file.read_bytes()).hexdigest() if is_table else None
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(client.download_artifacts(run_id, path, place))
+        if path.startswith("images/"):  # a title has the number of the trial
+            with Image.open(file) as image:
+                image.load()
+                return image.size
+        is_table = path in ("confusion_matrix.json", "predictions.json", "class_names.json")
+        return hashlib.sha256(file.read_bytes()).hexdigest() if is_table else None
 
 
 def differences(place: Path, straight: dict[str, Any]) -> list[str]:
