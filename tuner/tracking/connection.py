@@ -100,19 +100,13 @@ def tracking_errors(tracking_uri: str) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-<<<<<<< HEAD
-    """First line of an error, short and without passwords."""
-    lines = without_password(str(error)).strip().splitlines() or [""]
-    if "Max retries exceeded" in lines[0]:  # a line of classes within classes
-        reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)", lines[0])
-        return "the server does not answer" + (f": {reason[1]}" if reason else "")
-    text = lines[0][:_REASON_LENGTH]
-=======
     """First line of an error that says something, short and without passwords."""
     lines = without_password(str(error)).strip().splitlines()
     told = [line for line in lines if not line.startswith(_ASIDE)] or [""]
+    if "Max retries exceeded" in told[0]:  # a line of classes within classes
+        reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)", told[0])
+        return "the server does not answer" + (f": {reason[1]}" if reason else "")
     text = told[0][:_REASON_LENGTH]
->>>>>>> fd5f6ba (Ctrl-C while libraries load, closed streams, devices as files and folders out of reach end in one message; predict looks at the card before Keras loads)
     return text or type(error).__name__
 
 
