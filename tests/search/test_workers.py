@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from tests.search.many_workers import BANK
@@ -301,6 +303,34 @@ def test_a_database_that_goes_away_ends_a_worker_with_one_message(
         run_worker(search, search.study._storage._backend)
     assert "Optuna's store went away" in str(caught.value)
     assert "start the same command again" in str(caught.value)
+
+
+def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back(
+    shared: Small, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preempted worker leaves its parameters to the others at once, whatever it was at."""
+    listener = Heard()
+    search = shared.open("search.trials=3", listener=listener)
+    join(search)
+    storage = search.study._storage._backend
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def while_asking(name: str, epoch: Any, value: float) -> None:
+        if name.startswith("trial"):
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            storage.scoped_session().execute(sqlalchemy.text("select pg_sleep(30)"))
+
+    listener.epoch_ended = while_asking  # type: ignore[method-assign]
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_worker(search, storage)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    states = [t.state.name for t in search.study.trials if "baseline" not in t.user_attrs]
+    assert states == ["FAIL", "WAITING"]
 
 
 def test_a_store_that_lost_its_trials_gets_them_from_the_records(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _CHUNKS_A_TASK = 4  # a task lasts long against its start, and little is lost with its node
 _TRIES = 20  # of a task whose process or node dies; trials are counted by search.retries
 _LOOK_S = 1.0
+_KNOCK_S = 10.0
 _LINGER_S = 60.0  # for workers that end while the budget is met
 _SENT = ("TUNER_", "KERAS_BACKEND", "MLFLOW_", "PYTHONPATH", "TF_", "XLA_", "JAX_")
 _OBJECTS_BYTES = 100 * 2**20  # a cluster of this machine alone; hardly anything is sent
@@ -148,6 +150,7 @@ def _connect(address: str) -> Any:
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
     try:
+        _knock(address)
         ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
     except ray.exceptions.AuthenticationError as error:
         raise StudyError(
@@ -162,3 +165,10 @@ def _connect(address: str) -> Any:
             do="start it with `ray start --head` and give its address, as 10.0.0.1:6379",
         ) from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise at once what Ray would find out by trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()

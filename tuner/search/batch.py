@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from tuner.search.ask import asked_params, queue_again
@@ -139,7 +139,11 @@ def running_trial(search: Search, frozen: FrozenTrial) -> Trial:
 
 def _give_back(search: Search, slots: Sequence[Slot]) -> None:
     """Fail what an interrupt stopped, and queue its parameters; not counted as an attempt."""
-    trials = search.study.get_trials(deepcopy=False)
+    try:
+        trials = search.study.get_trials(deepcopy=False)
+    except StorageInternalError:
+        # The interrupt hit in the middle of a query. Optuna has rolled it back just now.
+        trials = search.study.get_trials(deepcopy=False)
     for slot in slots:
         if slot.trial is not None:
             queue_again(search, trials[slot.trial.number], attempt=slot.attempt)

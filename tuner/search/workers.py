@@ -135,6 +135,8 @@ def _database_errors(search: Search) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # others take the trial for lost after the grace
         cause = getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error
         reason = (str(cause).strip().splitlines() or [type(error).__name__])[0]
         raise StudyError(
