@@ -248,9 +248,11 @@ class BankRows:
         """
         out = np.empty((len(rows), self.n_features), dtype=np.float32)
         chunk, row = self.chunk[rows], self.row[rows]
-        for k in np.unique(chunk):
-            targets = np.flatnonzero(chunk == k)
-            path = self.files[k]
+        # Sorted once: a search of all rows for each chunk would grow with the square of the bank.
+        order = np.argsort(chunk, kind="stable")
+        borders = np.flatnonzero(np.diff(chunk[order])) + 1
+        for targets in np.split(order, borders) if len(rows) else ():
+            path = self.files[chunk[targets[0]]]
             try:
                 table = np.load(path, mmap_mode="r", allow_pickle=False)
                 out[targets] = table[row[targets]]
