@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from _common import emit, machine_name, say
+from optuna.storages import BaseStorage
 
 from tuner.config import StudyConfig, parse_study
 from tuner.data.digits import N_IMAGES
@@ -110,6 +111,7 @@ def random_search(
     sizes: Sequence[int],
     n_features: int = N_FEATURES,
     recorder: Recorder | None = None,
+    storage: BaseStorage | None = None,
 ) -> Search:
     """A study on features without meaning, with so many images of each class."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
@@ -122,10 +124,11 @@ def random_search(
     bank = FeatureBank(home.features, {"features": "random"}, n_features=n_features)
     wanted = rows_to_extract(config, folder.images, place, n_classes=len(class_names))
     keys = [view_key(w.sha256, w.view, augmentation=config.augmentation) for w in wanted]
-    features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), n_features))
-    bank.add(keys, features.astype(np.float32))
+    if bank.missing(keys):  # else another worker has drawn the same ones
+        features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), n_features))
+        bank.add(keys, features.astype(np.float32))
     return open_search(
-        open_storage(home),
+        storage or open_storage(home),
         config=config,
         inputs=load_inputs(config, folder.images, bank, class_names=class_names),
         folder=folder,

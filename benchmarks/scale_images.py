@@ -1,0 +1,176 @@
+"""Seconds and memory of a study of a million images, without the images.
+
+python benchmarks/scale_images.py [--images 100000 1000000] [--classes 20]
+
+Everything between the files and the backbone, by tuner's own functions: fingerprint, split, the
+study's table of images, rows to extract, chunks, the bank's list of rows, the inputs of a search,
+one trial's rows and weights, its record and the table of predictions for MLflow. Synthetic are the
+paths, the hashes of the files (of the paths instead), the labels (the rarest class has a
+hundredth of the largest) and the features (random, four columns instead of 2,048, so that the
+disk is not what is measured). No file is opened: benchmarks/index.py measures that. Seconds are
+those of the processor, which do not depend on who else uses the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+from _common import emit, machine_name, say
+
+from tuner.config import parse_study
+from tuner.data.index import ImageIndex
+from tuner.data.split import make_split
+from tuner.features.bank import FeatureBank
+from tuner.features.extract import missing_chunks
+from tuner.features.views import view_key
+from tuner.home import Home
+from tuner.search.folder import StudyFolder, create_study_folder
+from tuner.search.inputs import load_inputs, rows_to_extract
+from tuner.search.objective import prepare
+from tuner.search.records import Record, save_record
+from tuner.search.space import Params
+from tuner.tracking.tables import predictions_json
+
+WIDTH = 4
+PARAMS = Params(gamma=2.0, alpha=0.25, augmentation_multiplier=4, class_weight_mode="balanced")
+
+
+numbers: dict[str, float] = {}  # of the parts, by name
+
+
+@contextmanager
+def watch(part: str) -> Iterator[None]:
+    """Note the processor seconds of a part; say what it took by the clock, and the memory."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    yield
+    numbers[f"{part}_cpu_s"] = time.process_time() - cpu_start
+    rss = psutil.Process().memory_info().rss / 2**20
+    say(
+        f"  {part}: {numbers[f'{part}_cpu_s']:.2f} s of the processor, "
+        f"{time.perf_counter() - start:.2f} s, {rss:.0f} MiB held"
+    )
+
+
+def make_index(n: int, n_classes: int, root: Path) -> ImageIndex:
+    """So many paths and labels; sizes of classes fall geometrically to a hundredth."""
+    share = 0.01 ** (np.arange(n_classes) / (n_classes - 1))
+    sizes = np.maximum(10, n * share / share.sum()).astype(np.int64)
+    sizes[0] += n - sizes.sum()
+    labels = np.repeat(np.arange(n_classes), sizes)
+    paths = tuple(f"class_{k:03d}/image_{i:08d}.jpg" for i, k in enumerate(labels))
+    sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
+    names = tuple(f"class_{k:03d}" for k in range(n_classes))
+    return ImageIndex(root, paths, labels, names, sha256)
+
+
+def measure(n: int, n_classes: int) -> None:
+    config = parse_study(
+        "name: scale\ndata: {source: random}\n", source="benchmarks/scale_images.py"
+    )
+    before = psutil.Process().memory_info().rss
+    with tempfile.TemporaryDirectory(prefix="tuner-scale-") as place:
+        home, folder = Home(Path(place)), StudyFolder(Path(place) / "studies" / "scale")
+        index = make_index(n, n_classes, Path(place) / "images")
+        index_mib = (psutil.Process().memory_info().rss - before) / 2**20
+        with watch("fingerprint"):
+            _ = index.fingerprint
+        with watch("split"):
+            split = _split(index)
+        with watch("split_of_groups_of_ten"):
+            _split(index, groups=np.arange(n) // 10)
+        with watch("create_folder"):
+            create_study_folder(folder, config, index, split, about={})
+        with watch("read_folder"):
+            images = folder.images
+        with watch("rows_to_extract"):
+            wanted = rows_to_extract(config, images, index.root, n_classes=n_classes)
+        bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
+        augmentation = config.augmentation
+        with watch("chunks"):
+            chunks = missing_chunks(bank, wanted, augmentation=augmentation, batch_size=32)
+        n_rows = len(wanted)
+        rng = np.random.default_rng(0)
+        with watch("write_bank"):
+            for chunk in chunks:
+                keys = [view_key(w.sha256, w.view, augmentation=augmentation) for w in chunk]
+                bank.add(keys, rng.random((len(keys), WIDTH), dtype=np.float32))
+        del wanted, chunks, bank
+        with watch("open_bank"):
+            bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
+        with watch("load_inputs"):
+            inputs = load_inputs(config, images, bank, class_names=index.class_names)
+        with watch("prepare_trial"):
+            prepared = prepare(PARAMS, inputs, config=config)
+        log_prob = np.log(rng.dirichlet(np.ones(n_classes), len(inputs.labels)))
+        record = _record(n_classes)
+        with watch("save_record"):
+            save_record(folder.records_path, record, log_prob=log_prob.astype(np.float32))
+        with watch("predictions_table"):
+            text = predictions_json(
+                images, log_prob.astype(np.float32), index.class_names, record=record
+            )
+        emit(
+            "scale_images",
+            machine=machine_name(),
+            images=n,
+            classes=n_classes,
+            rows=n_rows,
+            chunks=len(list(bank.folder.glob("*.npy"))),
+            training_rows=sum(map(len, (fold.head.rows for fold in prepared.folds))),
+            **numbers,
+            index_mib=index_mib,
+            mib_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            images_csv_mib=(folder.path / "images.csv").stat().st_size / 2**20,
+            record_mib=(folder.records_path / f"{record.name}.npz").stat().st_size / 2**20,
+            predictions_mib=len(text) / 2**20,
+            bank_gib_of_2048=n_rows * 2048 * 4 / 2**30,
+        )
+
+
+def _split(index: ImageIndex, groups: object = None) -> object:
+    return make_split(
+        index.labels,
+        class_names=index.class_names,
+        n_folds=3,
+        test_fraction=0.2,
+        seed=0,
+        groups=groups,
+    )
+
+
+def _record(n_classes: int) -> Record:
+    return Record(
+        kind="trial", name="trial-00000", number=0, params=PARAMS, state="complete", reason=None,
+        value=0.5, matrix=np.eye(n_classes, dtype=int).tolist(), scores={"macro_recall": 0.5},
+        curves={}, best_epochs=[], learning_rates=[], rows=[], class_weights=[], constraints={},
+        seeds={}, environment={}, started_s=0.0, ended_s=0.0,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--classes", type=int, default=20)
+    options = parser.parse_args()
+    if len(options.images) == 1:
+        say(f"{options.images[0]} images")
+        measure(options.images[0], options.classes)
+        return
+    for n in options.images:  # each in a process of its own, which has its own peak
+        words = [sys.executable, __file__, "--images", n, "--classes", options.classes]
+        subprocess.run([str(word) for word in words], check=True)
+
+
+if __name__ == "__main__":
+    main()
