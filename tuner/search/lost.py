@@ -20,16 +20,24 @@ from tuner.search.tell import TakenOverError, tell
 
 
 def settle_lost_trials(search: Search, heart: Heart) -> None:
-    """Tell those that are recorded; queue the parameters of those without a sign of life."""
-    with turn(search.folder.turn_path("settle")):  # or two workers would queue the same ones
-        for frozen in search.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not heart.is_mine(frozen._trial_id) and not _tell_if_recorded(search, frozen):
-                heart.notice(frozen._trial_id)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            fail_stale_trials(search.study)
-        for frozen in _lost(search):
-            _queue_or_give_up(search, frozen)
+    """Tell those that are recorded; queue the parameters of those without a sign of life.
+
+    One worker at a time, or two would queue the same ones; the others need not wait for it.
+    """
+    with turn(search.folder.turn_path("settle"), waits=False) as is_mine:
+        if is_mine:
+            _settle(search, heart)
+
+
+def _settle(search: Search, heart: Heart) -> None:
+    for frozen in search.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not heart.is_mine(frozen._trial_id) and not _tell_if_recorded(search, frozen):
+            heart.notice(frozen._trial_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        fail_stale_trials(search.study)
+    for frozen in _lost(search):
+        _queue_or_give_up(search, frozen)
 
 
 def _tell_if_recorded(search: Search, frozen: FrozenTrial) -> bool:
