@@ -7,7 +7,7 @@ look for lost workers and claim a trial (ask), report and ask for pruning after 
 No training, no records, no MLflow. They share the cores with PostgreSQL, so with more workers
 than cores the numbers are those of the machine, not of PostgreSQL alone.
 
-Trials that a study holds beforehand are synthetic: 1,000 are added through Optuna with random
+Trials that a study holds beforehand are synthetic: 100 are added through Optuna with random
 settings and values, more are copies of these made in SQL.
 """
 
@@ -43,7 +43,7 @@ from tuner.search.state import Search, n_finished
 from tuner.search.study import open_optuna_study
 from tuner.search.tell import tell
 
-ADDED = 1000
+ADDED = 100
 N_CLASSES = 5
 # Tables that hang on trials, and their columns beside the key of their own.
 CHILDREN = {

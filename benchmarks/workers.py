@@ -10,7 +10,7 @@ workers. All else is real: Optuna's store, records on disk, heartbeats, MLflow, 
 overhead    the same study on the local home (journal, MLflow on SQLite) and as a worker on
             PostgreSQL and the server, in turn; MLflow is written in line, so that it can be timed
             (a user's search hands it to a thread)
-efficiency  one study by 1, 2 and 4 processes; `ratio_to_floor` is to trials x sleep / workers
+efficiency  studies of 1, 2 and 4 processes side by side; `ratio_to_floor` is to the sleep alone
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 import argparse
 import functools
 import multiprocessing
+import signal
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -240,52 +241,82 @@ def _count(database: str) -> int:
     return sum(scalar(database, f"SELECT count(*) FROM {table}") for table in tables)
 
 
+class Team(NamedTuple):
+    """The processes of one study.
+
+    Attributes:
+        search: The study.
+        processes: Its workers.
+        results: Where each tells when it began and ended.
+    """
+
+    search: Search
+    processes: list[Any]
+    results: Any
+
+
 def efficiency(options: argparse.Namespace, made: Databases, address: str) -> None:
-    """One study by more and more processes; one line for each number and length of sleep."""
+    """Studies of one, two and four workers at the same time, so many trials for each worker.
+
+    Whoever else uses the machine, and they do each other, then slow all of them alike.
+    """
     context = multiprocessing.get_context("spawn")
-    facts = {"machine": machine_name(), "backend": find_device().backend, **made.facts()}
-    for sleep_s, trials in zip(options.sleep, options.sleeps, strict=True):
+    barrier = context.Barrier(sum(options.workers))
+    with tempfile.TemporaryDirectory(prefix="tuner-workers-") as folder:
+        teams = {
+            n: _start_team(n, options, Path(folder), made.create("optuna"), address, barrier)
+            for n in options.workers
+        }
+        told = {n: [team.results.get(timeout=1500) for _ in range(n)] for n, team in teams.items()}
+        for team in teams.values():
+            for process in team.processes:
+                process.join()
         alone = 0.0
-        for n in options.workers:
-            name = f"sleep-{sleep_s:g}-{n}"
-            config = tiny_study(name, trials=trials, epochs=options.epochs)
-            database = made.create("optuna")
-            with tempfile.TemporaryDirectory(prefix="tuner-workers-") as folder:
-                place = Path(folder)
-                objective.train_trials = train_by_sleeping(0)
-                search, storage = open_worker(config, place, database, Clock(), NoRecorder())
-                study.run_baselines(search)  # one worker's work; not what is measured here
-                study.evaluate_free_baselines(search)
-                barrier, results = context.Barrier(n), context.Queue()
-                arguments = (config, place, database, address, sleep_s, barrier, results)
-                processes = [context.Process(target=_work, args=arguments) for _ in range(n)]
-                for process in processes:
-                    process.start()
-                told = [results.get(timeout=900) for _ in processes]
-                for process in processes:
-                    process.join()
-                finished, ended = study.n_finished(search), search.study.trials
-                storage.engine.dispose()
+        for n, team in teams.items():
+            trials = n * options.each
+            finished = study.n_finished(team.search)
             if finished != trials:
                 raise SystemExit(f"{finished} trials finished, not {trials}")
-            start_s = min(t[0] for t in told)
-            search_s = max(t[1] for t in told) - start_s
-            alone = alone or search_s
+            start_s = min(t[0] for t in told[n])
+            seconds = max(t[1] for t in told[n]) - start_s
+            rate = trials / seconds
+            alone = alone or rate
             emit(
                 "workers",
-                **facts,
+                machine=machine_name(),
+                backend=find_device().backend,
+                **made.facts(),
                 part="efficiency",
-                note="training is simulated by a sleep: two cores do not suffice for four workers",
+                note="training is a sleep: two cores do not suffice; all studies at once",
                 workers=n,
-                sleep_s=sleep_s,
+                sleep_s=options.sleep,
+                epochs=options.epochs,
                 trials=trials,
                 finished=finished,
-                asks_let_go=sum(RELEASED in t.user_attrs for t in ended),
-                seconds=search_s,
-                seconds_with_mlflow=max(t[2] for t in told) - start_s,
-                ratio_to_floor=trials * sleep_s / n / search_s,
-                ratio_to_one_worker=alone / search_s,
+                asks_let_go=sum(RELEASED in t.user_attrs for t in team.search.study.trials),
+                seconds=seconds,
+                seconds_with_mlflow=max(t[2] for t in told[n]) - start_s,
+                ratio_to_floor=options.each * options.sleep / seconds,
+                ratio_to_one_worker=rate / alone,
             )
+
+
+def _start_team(
+    n: int, options: argparse.Namespace, place: Path, database: str, address: str, barrier: Any
+) -> Team:
+    """Begin a study with its baselines, which one worker would train, and start its workers."""
+    context = multiprocessing.get_context("spawn")
+    config = tiny_study(f"workers-{n}", trials=n * options.each, epochs=options.epochs)
+    objective.train_trials = train_by_sleeping(0)
+    search, _ = open_worker(config, place, database, Clock(), NoRecorder())
+    study.run_baselines(search)
+    study.evaluate_free_baselines(search)
+    results = context.Queue()
+    arguments = (config, place, database, address, options.sleep, barrier, results)
+    processes = [context.Process(target=_work, args=arguments) for _ in range(n)]
+    for process in processes:
+        process.start()
+    return Team(search, processes, results)
 
 
 def _work(
@@ -317,9 +348,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--sleep", type=float, nargs="+", default=[2.0, 10.0])
-    parser.add_argument("--sleeps", type=int, nargs="+", default=[32, 16], help="trials of each")
+    parser.add_argument("--sleep", type=float, default=15.0, help="seconds of a trial")
+    parser.add_argument("--each", type=int, default=5, help="trials for each worker")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not stay behind
     with databases(options.postgres) as made, tempfile.TemporaryDirectory() as folder:
         records = made.create("mlflow")
         with mlflow_server(records, Path(folder)) as (address, server):
