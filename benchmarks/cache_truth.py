@@ -4,8 +4,9 @@
 
 Trains the same settings both ways, with common seeds, on one split: heads on the feature bank, and
 Keras's `fit` on images with other views of every added row each time (`tuner run --live`). The
-bank way is cheap, so it is also trained with more seeds, on a second bank of other views, and on
-banks of several sets of views that epochs take in turn (`many_sets`: another in each epoch). Every
+bank way is cheap, so it is also trained with more seeds, on a second bank of other views, on
+smaller banks (`one_view` of each image again and again; `repeats`: the image itself), and on banks
+of several sets of views that epochs take in turn (`many_sets`: another in each epoch). Every
 finished training is a line of PLACE/trainings-….jsonl: a second start goes on from there.
 """
 
@@ -57,7 +58,8 @@ training: {{epochs: {epochs}}}
 """
 NOISE_SEEDS = 8  # of the bank way, for the noise that differences are held against
 SETS = {"bank": 1, "two_sets": 2, "four_sets": 4, "many_sets": 0}  # of views, in turn by epoch
-WAYS = (*SETS, "second", "live")  # the last is the dear one
+FEWER = {"repeats": 0, "one_view": 1}  # views of each image: all its added rows show the last
+WAYS = (*FEWER, *SETS, "second", "live")  # the last is the dear one
 
 
 class Training(NamedTuple):
@@ -150,8 +152,14 @@ class Bench:
             found.append(keras.ops.convert_to_tensor(source.bank.read(keys)))
         return found
 
+    def fewer(self, inputs: SearchInputs, n_views: int) -> Any:
+        """The rows of the bank, with the n-th view of an image in the place of all later ones."""
+        live: LiveImages = inputs.live  # type: ignore[assignment]
+        rows = inputs.row_of[live.row_image, np.minimum(live.row_view, n_views)]
+        return keras.ops.convert_to_tensor(inputs.features(rows))
+
     def train(self, what: Training, params: Params) -> dict[str, Any]:
-        """Macro recall on the validation fold, recall of each class, epochs and seconds."""
+        """Macro and class recall on the validation fold, balanced loss, and seconds."""
         view_seed = 1 if what.way == "second" else 0
         inputs = self.inputs(what.data, view_seed)
         config = self.config(what.data, view_seed=view_seed).model_copy(
@@ -169,8 +177,10 @@ class Bench:
             live: LiveImages = inputs.live  # type: ignore[assignment]
             result = train_trial([fold], live, inputs.y, on_epoch=lambda _: False, **common)
             log_prob = result.log_prob[fold.validation_images]
+        elif what.way in FEWER:
+            log_prob = train_on(fold, [self.fewer(inputs, FEWER[what.way])], inputs, config)
         elif (n := SETS.get(what.way, 1) or self.epochs) > 1:
-            log_prob = train_in_turn(fold, self.sets(what.data, n), inputs, config)
+            log_prob = train_on(fold, self.sets(what.data, n), inputs, config)
         else:
             (result,) = train_trials(
                 [[fold]], inputs.X, inputs.y, on_epoch=lambda *_: False, **common
@@ -184,6 +194,7 @@ class Bench:
         return {
             "macro_recall": float(recall.mean()),
             "recall": recall.tolist(),
+            "balanced_loss": balanced_loss(log_prob, y_true),
             "seconds": seconds,
         }
 
@@ -196,10 +207,8 @@ class TurningHeads(StackedHeads):
         self._rows = FeatureRows(X, y)
 
 
-def train_in_turn(
-    fold: Fold, sets: list[Any], inputs: SearchInputs, config: StudyConfig
-) -> np.ndarray:
-    """What `train_trials` does of one fold, on another set of views in each epoch."""
+def train_on(fold: Fold, sets: list[Any], inputs: SearchInputs, config: StudyConfig) -> np.ndarray:
+    """What `train_trials` does of one fold, on sets of views that epochs take in turn."""
     y = keras.ops.convert_to_tensor(inputs.y, "int32")
     heads = TurningHeads(
         [fold.head],
@@ -222,22 +231,24 @@ def train_in_turn(
     return best
 
 
-def trainings(data: list[str], *, n_settings: int, n_seeds: int) -> Iterator[Training]:
+def trainings(
+    data: list[str], ways: list[str], *, n_settings: int, n_seeds: int
+) -> Iterator[Training]:
     """Everything to train, the cheap ways first."""
-    for way in WAYS:
+    for way in ways:
         seeds = NOISE_SEEDS if way == "bank" else n_seeds
-        for name in data:
-            for seed, setting in itertools.product(range(seeds), range(n_settings)):
-                yield Training(name, setting, seed, way)
+        for seed, name, setting in itertools.product(range(seeds), data, range(n_settings)):
+            yield Training(name, setting, seed, way)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--place", type=Path, default=Path("build/cache_truth"))
-    parser.add_argument("--data", nargs="+", default=["digits", "steel_xsdd"])
+    parser.add_argument("--data", nargs="+", default=["digits", "demo_steel"])
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--settings", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image-px", type=int, default=64)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--plot", type=Path)
@@ -254,7 +265,9 @@ def main() -> None:
     lines = kept.read_text().splitlines() if kept.exists() else []
     done = {Training(**line.pop("what")): line for line in map(json.loads, lines)}
     with kept.open("a") as stream:
-        for what in trainings(options.data, n_settings=options.settings, n_seeds=options.seeds):
+        for what in trainings(
+            options.data, options.ways, n_settings=options.settings, n_seeds=options.seeds
+        ):
             if what in done:
                 continue
             n_classes = bench.inputs(what.data, 0).n_classes

@@ -35,7 +35,8 @@ from tuner.features.extract import ViewOf
 from tuner.features.weights_source import resolve_weights
 from tuner.training.batches import Batches, LiveImages
 from tuner.training.heads import Head
-from tuner.training.loop import build_live_model, compile_live, fit_epoch
+from tuner.training.live_model import build_live_model, compile_live
+from tuner.training.loop import fit_epoch
 from tuner.training.losses import focal_terms
 
 N_CLASSES = 5

@@ -61,7 +61,7 @@ def test_fine_tuning_moves_the_last_stage_and_the_head(backbone, tmp_path):
     head = train_final_live(
         export,
         inputs,
-        Plan([1e-3]),
+        Plan([1e-6]),  # no more: a few steps on a random backbone switch every hidden unit off
         stage="conv5",
         on_epoch=lambda epoch, loss: losses.append((epoch, loss)),
     )

@@ -19,7 +19,8 @@ from tuner.search.inputs import SearchInputs
 from tuner.search.objective import make_head
 from tuner.search.plan import Plan
 from tuner.training.batches import Draws, LiveImages
-from tuner.training.loop import build_live_model, compile_live, fit_epoch, get_head, set_head
+from tuner.training.live_model import build_live_model, compile_live, get_head, set_head
+from tuner.training.loop import fit_epoch
 from tuner.training.steps import HeadWeights
 
 FINE_TUNE_EPOCHS = 5
@@ -67,6 +68,7 @@ def train_final_live(
         DataError: If an image cannot be read any more.
     """
     live, training = _live(inputs), export.config.training
+    live.backbone.trainable = False  # one that was fine-tuned before starts frozen again
     images = np.arange(len(inputs.labels))
     recipe, _ = make_head(export.params, inputs, images, config=export.config, key=FINAL)
     steps = -(-len(images) // training.batch_size)

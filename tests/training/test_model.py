@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -212,6 +214,16 @@ def test_a_model_that_fails_its_check_is_not_kept(tiny, tmp_path):
     assert path.read_bytes() == b"the model of yesterday"
     save_model(tiny, path, card=CARD)
     assert read_card(path) == CARD
+
+
+def test_the_card_is_read_without_keras():
+    """A file that is no model is refused before the seconds in which Keras loads."""
+    code = (
+        "import sys, tuner.training.archive;"
+        "print({'keras', 'tensorflow', 'jax'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_place_that_cannot_be_written_is_named(tiny, tmp_path):
