@@ -6,8 +6,9 @@ Trains the same settings both ways, with common seeds, on one split: heads on th
 Keras's `fit` on images with other views of every added row each time (`tuner run --live`). The
 bank way is cheap, so it is also trained with more seeds, on a second bank of other views, on
 smaller banks (`one_view` of each image again and again; `repeats`: the image itself), and on banks
-of several sets of views that epochs take in turn (`many_sets`: another in each epoch). Every
-finished training is a line of PLACE/trainings-….jsonl: a second start goes on from there.
+of several sets of views, one of them in each epoch. With `--ways` that leave `live` out, the
+largest bank stands in its place: that is how many epochs are looked at on a CPU. Every finished
+training is a line of PLACE/trainings-….jsonl: a second start goes on from there.
 """
 
 from __future__ import annotations
@@ -56,8 +57,7 @@ data: {{source: {source}, image_px: {image_px}}}
 augmentation: {{view_seed: {view_seed}}}
 training: {{epochs: {epochs}}}
 """
-NOISE_SEEDS = 8  # of the bank way, for the noise that differences are held against
-SETS = {"bank": 1, "two_sets": 2, "four_sets": 4, "many_sets": 0}  # of views, in turn by epoch
+SETS = {"bank": 1, "two_sets": 2, "four_sets": 4, "ten_sets": 10}  # of views, in turn by epoch
 FEWER = {"repeats": 0, "one_view": 1}  # views of each image: all its added rows show the last
 WAYS = (*FEWER, *SETS, "second", "live")  # the last is the dear one
 
@@ -179,7 +179,7 @@ class Bench:
             log_prob = result.log_prob[fold.validation_images]
         elif what.way in FEWER:
             log_prob = train_on(fold, [self.fewer(inputs, FEWER[what.way])], inputs, config)
-        elif (n := SETS.get(what.way, 1) or self.epochs) > 1:
+        elif (n := SETS.get(what.way, 1)) > 1:
             log_prob = train_on(fold, self.sets(what.data, n), inputs, config)
         else:
             (result,) = train_trials(
@@ -231,13 +231,13 @@ def train_on(fold: Fold, sets: list[Any], inputs: SearchInputs, config: StudyCon
     return best
 
 
-def trainings(
-    data: list[str], ways: list[str], *, n_settings: int, n_seeds: int
-) -> Iterator[Training]:
-    """Everything to train, the cheap ways first."""
-    for way in ways:
-        seeds = NOISE_SEEDS if way == "bank" else n_seeds
-        for seed, name, setting in itertools.product(range(seeds), data, range(n_settings)):
+def trainings(options: argparse.Namespace) -> Iterator[Training]:
+    """Everything to train, way by way."""
+    for way in options.ways:
+        seeds = options.noise_seeds if way == "bank" else options.seeds
+        for seed, name, setting in itertools.product(
+            range(seeds), options.data, range(options.settings)
+        ):
             yield Training(name, setting, seed, way)
 
 
@@ -245,9 +245,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--place", type=Path, default=Path("build/cache_truth"))
     parser.add_argument("--data", nargs="+", default=["digits", "demo_steel"])
-    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--settings", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--noise-seeds", type=int, default=8, help="of the bank way")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image-px", type=int, default=64)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
@@ -265,9 +266,7 @@ def main() -> None:
     lines = kept.read_text().splitlines() if kept.exists() else []
     done = {Training(**line.pop("what")): line for line in map(json.loads, lines)}
     with kept.open("a") as stream:
-        for what in trainings(
-            options.data, options.ways, n_settings=options.settings, n_seeds=options.seeds
-        ):
+        for what in trainings(options):
             if what in done:
                 continue
             n_classes = bench.inputs(what.data, 0).n_classes
@@ -283,29 +282,48 @@ def main() -> None:
     for name in options.data:
         compare(name, table[table["data"] == name], options)
     if options.plot:
-        plot(table, options.data, options.plot)
+        plot(table, options)
 
 
 def compare(name: str, table: pd.DataFrame, options: argparse.Namespace) -> None:
-    """Print a line for each setting and one for all."""
-    n = options.seeds
-    values = {way: by_setting(table, way) for way in WAYS}
-    mean = {way: found[:, :n].mean(axis=1) for way, found in values.items()}
-    bank, live, second = mean["bank"], mean["live"], mean["second"]
-    # Spread of the mean of n seeds, from the seeds of each setting about their own mean.
-    noise = float(np.sqrt(values["bank"].var(axis=1, ddof=1).mean() / n))
-    difference, rest = live - bank, values["bank"][:, n : 2 * n].mean(axis=1)
-    multipliers = np.array([
-        table[table["setting"] == s]["params"].iloc[0]["augmentation_multiplier"]
-        for s in range(len(bank))
-    ])  # fmt: skip
-    for s in range(len(bank)):
+    """Print a line for each setting, one for each way against fresh views, and one for noise."""
+    n, judge = options.seeds, reference(options.ways)
+    params = table.drop_duplicates("setting").sort_values("setting")["params"].to_list()
+    mean = {way: by_setting(table, way)[:, :n].mean(axis=1) for way in options.ways}
+    loss = {
+        way: by_setting(table, way, "balanced_loss")[:, :n].mean(axis=1) for way in options.ways
+    }
+    for s, setting in enumerate(params):
         emit(
             "cache_truth_setting",
             data=name,
-            params=table[table["setting"] == s]["params"].iloc[0],
-            **{way: float(mean[way][s]) for way in WAYS},
-            difference=float(difference[s]),
+            epochs=options.epochs,
+            params=setting,
+            **{way: float(found[s]) for way, found in mean.items()},
+        )
+    bank = by_setting(table, "bank")
+    # The bank with seeds that the others do not have: what chance alone does.
+    mean["bank, other seeds"] = bank[:, n : 2 * n].mean(axis=1)
+    loss["bank, other seeds"] = by_setting(table, "bank", "balanced_loss")[:, n : 2 * n].mean(
+        axis=1
+    )
+    for way in [way for way in mean if way != judge]:
+        difference, best = mean[judge] - mean[way], int(mean[way].argmax())
+        has_no_views = np.array([p["augmentation_multiplier"] == 0 for p in params])
+        emit(
+            "cache_truth_way",
+            data=name,
+            epochs=options.epochs,
+            way=way,
+            against=judge,
+            difference_mean=float(difference.mean()),
+            difference_standard_error=float(difference.std(ddof=1) / np.sqrt(len(difference))),
+            difference_spread=float(difference.std(ddof=1)),
+            difference_without_views=float(np.abs(difference[has_no_views]).max()),
+            loss_difference_mean=float((loss[judge] - loss[way]).mean()),
+            rank_correlation=float(spearmanr(mean[way], mean[judge]).statistic),
+            same_winner=best == int(mean[judge].argmax()),
+            lost_by_choosing_here=float(mean[judge].max() - mean[judge][best]),
         )
     emit(
         "cache_truth",
@@ -314,65 +332,75 @@ def compare(name: str, table: pd.DataFrame, options: argparse.Namespace) -> None
         data=name,
         image_px=options.image_px,
         epochs=options.epochs,
-        settings=len(bank),
+        settings=len(params),
         seeds=n,
-        seed_noise=noise,
-        difference_mean=float(difference.mean()),
-        difference_mean_standard_error=float(difference.std(ddof=1) / np.sqrt(len(bank))),
-        difference_spread=float(difference.std(ddof=1)),
-        difference_without_views=float(np.abs(difference[multipliers == 0]).max()),
-        difference_to_second_bank_spread=float((second - bank).std(ddof=1)),
-        difference_to_other_seeds_spread=float((rest - bank).std(ddof=1)),
-        spread_of_settings=float(live.std(ddof=1)),
-        rank_correlation=float(spearmanr(bank, live).statistic),
-        rank_correlation_other_seeds=float(spearmanr(bank, rest).statistic),
-        rank_correlation_second_bank=float(spearmanr(bank, second).statistic),
-        same_winner=bool(bank.argmax() == live.argmax()),
-        lost_by_choosing_on_the_bank=float(live.max() - live[bank.argmax()]),
-        **{f"difference_spread_{way}": float((live - mean[way]).std(ddof=1)) for way in SETS},
-        **{f"difference_mean_{way}": float((live - mean[way]).mean()) for way in SETS},
-        winner_on_second_bank=float(second[bank.argmax()] - bank[bank.argmax()]),
+        # Of the mean of n seeds, from the seeds of each setting about their own mean.
+        seed_noise=float(np.sqrt(bank.var(axis=1, ddof=1).mean() / n)),
+        spread_of_settings=float(mean[judge].std(ddof=1)),
+        winner=winner_elsewhere(params, mean, views=0),
+        winner_with_views=winner_elsewhere(params, mean, views=1),
         seconds_bank=float(table[table["way"] == "bank"]["seconds"].median()),
-        seconds_live=float(table[table["way"] == "live"]["seconds"].median()),
+        seconds_against=float(table[table["way"] == judge]["seconds"].median()),
     )
 
 
-def by_setting(table: pd.DataFrame, way: str) -> np.ndarray:
-    """Macro recall, (n_settings, n_seeds)."""
+def winner_elsewhere(
+    params: list[dict[str, Any]], mean: dict[str, np.ndarray], *, views: int
+) -> dict[str, Any]:
+    """The bank's best setting with at least so many views, and its macro recall everywhere."""
+    allowed = [s for s, p in enumerate(params) if p["augmentation_multiplier"] >= views]
+    best = max(allowed, key=lambda s: mean["bank"][s])
+    return params[best] | {way: float(f"{found[best]:.4g}") for way, found in mean.items()}
+
+
+def reference(ways: list[str]) -> str:
+    """What stands for training on fresh views."""
+    return "live" if "live" in ways else "ten_sets"
+
+
+def by_setting(table: pd.DataFrame, way: str, column: str = "macro_recall") -> np.ndarray:
+    """Macro recall, or another column, (n_settings, n_seeds)."""
     chosen = table[table["way"] == way]
-    return chosen.pivot(index="setting", columns="seed", values="macro_recall").to_numpy()
+    return chosen.pivot(index="setting", columns="seed", values=column).to_numpy()
 
 
-def plot(table: pd.DataFrame, data: list[str], path: Path) -> None:
-    """Live against bank, each setting a point with its seeds, one panel for each data set."""
+def plot(table: pd.DataFrame, options: argparse.Namespace) -> None:
+    """Fresh against cached views, each setting a point with its seeds, a panel a data set."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(data), 4.4), layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(data), squeeze=False)[0], data, strict=True):
+    n, names = options.seeds, options.data
+    figure = Figure(figsize=(4.6 * len(names), 4.4), layout="constrained")
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         chosen = table[table["data"] == name]
-        bank, live = by_setting(chosen, "bank"), by_setting(chosen, "live")
-        bank = bank[:, : live.shape[1]]
-        multiplier = [
-            chosen[chosen["setting"] == s]["params"].iloc[0]["augmentation_multiplier"]
-            for s in range(len(live))
-        ]
-        low, high = min(bank.min(), live.min()) - 0.02, max(bank.max(), live.max()) + 0.02
-        ax.plot([low, high], [low, high], color="0.7", lw=1, zorder=0)
-        ax.errorbar(
-            bank.mean(axis=1),
-            live.mean(axis=1),
-            xerr=np.ptp(bank, axis=1) / 2,
-            yerr=np.ptp(live, axis=1) / 2,
-            fmt="none",
-            ecolor="0.75",
-            lw=1,
-            zorder=1,
+        cached, fresh = (
+            by_setting(chosen, way)[:, :n] for way in ("bank", reference(options.ways))
         )
-        dots = ax.scatter(bank.mean(axis=1), live.mean(axis=1), c=multiplier, cmap="viridis", s=36)
+        params = chosen.drop_duplicates("setting").sort_values("setting")["params"]
+        x, y = cached.mean(axis=1), fresh.mean(axis=1)
+        low, high = min(cached.min(), fresh.min()) - 0.02, max(cached.max(), fresh.max()) + 0.03
+        ax.plot([low, high], [low, high], color="0.7", lw=1, zorder=0)
+        bars = {"xerr": np.ptp(cached, axis=1) / 2, "yerr": np.ptp(fresh, axis=1) / 2}
+        ax.errorbar(x, y, **bars, fmt="none", ecolor="0.75", lw=1, zorder=1)
+        colour = [p["augmentation_multiplier"] for p in params]
+        dots = ax.scatter(
+            x, y, c=colour, vmin=0, vmax=8, cmap="viridis", s=42, edgecolors="0.25", linewidths=0.6
+        )
+        best = {"cached": int(x.argmax()), "fresh": int(y.argmax())}
+        is_same = best["cached"] == best["fresh"]
+        for side, where in best.items() if not is_same else [("both ways", best["fresh"])]:
+            ax.annotate(
+                f"best {side}",
+                (x[where], y[where]),
+                xytext=(14, -16) if side == "cached" else (-14, 12),
+                textcoords="offset points",
+                ha="left" if side == "cached" else "right",
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": "0.4", "lw": 0.7},
+            )
         ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
         ax.set(xlabel="macro recall, cached views", ylabel="macro recall, fresh views")
-    figure.colorbar(dots, ax=ax, label="augmentation multiplier")
-    figure.savefig(path, dpi=150)
+    figure.colorbar(dots, ax=figure.axes[: len(names)], label="augmentation multiplier")
+    figure.savefig(options.plot, dpi=150)
 
 
 if __name__ == "__main__":

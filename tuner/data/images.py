@@ -68,7 +68,12 @@ def read_image(path: Path, *, image_px: int) -> NDArray[np.uint8]:
     Raises:
         DataError: If the file cannot be opened or decoded whole, or is too large.
     """
-    picture = decode_rgb(read_bytes(path), name=str(path))
+    return read_image_bytes(read_bytes(path), name=str(path), image_px=image_px)
+
+
+def read_image_bytes(data: bytes, *, name: str, image_px: int) -> NDArray[np.uint8]:
+    """`read_image` of a file's bytes; `name` is what errors call the file."""
+    picture = decode_rgb(data, name=name)
     return np.array(picture.resize((image_px, image_px), Image.Resampling.BILINEAR))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.config import AugmentationConfig
-from tuner.data.images import read_bytes, read_image
+from tuner.data.images import read_bytes, read_image_bytes
 from tuner.errors import DataError
 from tuner.features.backbone import Extractor
 from tuner.features.bank import FeatureBank
@@ -216,13 +216,14 @@ def read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
     """
     # Otherwise the bank would give the new picture's features under the old one's name to
     # every later study.
-    if hashlib.sha256(read_bytes(row.path)).hexdigest() != row.sha256:
+    data = read_bytes(row.path)
+    if hashlib.sha256(data).hexdigest() != row.sha256:
         raise DataError(
             "image has changed since it was indexed",
             where=str(row.path),
             do="start the same command again: it is looked at anew",
         )
-    return read_image(row.path, image_px=image_px)
+    return read_image_bytes(data, name=str(row.path), image_px=image_px)
 
 
 def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[NDArray[np.float32]]:
