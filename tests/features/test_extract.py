@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tuner.config import AugmentationConfig
-from tuner.data.images import read_image
+from tuner.data.images import read_image, read_image_bytes
 from tuner.errors import BankError, DataError
 from tuner.features import extract
 from tuner.features.backbone import N_FEATURES
@@ -146,11 +146,11 @@ def test_views_of_a_file_share_one_decoding(tmp_path, pictures, extractor, monke
     """Eight views of one file decode it once, not eight times."""
     decoded = []
 
-    def read_and_note(path, *, image_px):
-        decoded.append(path)
-        return read_image(path, image_px=image_px)
+    def decode_and_note(data, *, name, image_px):
+        decoded.append(Path(name))
+        return read_image_bytes(data, name=name, image_px=image_px)
 
-    monkeypatch.setattr(extract, "read_image", read_and_note)
+    monkeypatch.setattr(extract, "read_image_bytes", decode_and_note)
     fill(open_bank(tmp_path), rows_of(pictures[:3], views=range(1, 9)), extractor)
     assert sorted(decoded) == pictures[:3]
 
