@@ -1,6 +1,7 @@
 """Does a search on cached views choose what training on fresh images would choose?
 
-    python benchmarks/cache_truth.py --place build/cache_truth --plot docs/images/cache-truth.png
+    python benchmarks/cache_truth.py > benchmarks/results/cache_truth-amd-epyc-x2.json
+    python benchmarks/cache_truth_page.py benchmarks/results/cache_truth-amd-epyc-x2.json
 
 Trains the same settings both ways, with common seeds, on one split: heads on the feature bank, and
 Keras's `fit` on images with other views of every added row each time (`tuner run --live`). The
@@ -252,7 +253,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image-px", type=int, default=64)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     options.place.mkdir(parents=True, exist_ok=True)
     bench = Bench(
@@ -281,8 +281,6 @@ def main() -> None:
     table = pd.DataFrame([{**what._asdict(), **found} for what, found in done.items()])
     for name in options.data:
         compare(name, table[table["data"] == name], options)
-    if options.plot:
-        plot(table, options)
 
 
 def compare(name: str, table: pd.DataFrame, options: argparse.Namespace) -> None:
@@ -300,6 +298,9 @@ def compare(name: str, table: pd.DataFrame, options: argparse.Namespace) -> None
             epochs=options.epochs,
             params=setting,
             **{way: float(found[s]) for way, found in mean.items()},
+            seeds={
+                way: by_setting(table, way)[s, :n].round(4).tolist() for way in ("bank", judge)
+            },
         )
     bank = by_setting(table, "bank")
     # The bank with seeds that the others do not have: what chance alone does.
@@ -307,20 +308,21 @@ def compare(name: str, table: pd.DataFrame, options: argparse.Namespace) -> None
     loss["bank, other seeds"] = by_setting(table, "bank", "balanced_loss")[:, n : 2 * n].mean(
         axis=1
     )
+    has_views = np.array([p["augmentation_multiplier"] > 0 for p in params])
     for way in [way for way in mean if way != judge]:
         difference, best = mean[judge] - mean[way], int(mean[way].argmax())
-        has_no_views = np.array([p["augmentation_multiplier"] == 0 for p in params])
+        viewed = difference[has_views]  # where no view is added both ways are one
         emit(
             "cache_truth_way",
             data=name,
             epochs=options.epochs,
             way=way,
             against=judge,
-            difference_mean=float(difference.mean()),
-            difference_standard_error=float(difference.std(ddof=1) / np.sqrt(len(difference))),
-            difference_spread=float(difference.std(ddof=1)),
-            difference_without_views=float(np.abs(difference[has_no_views]).max()),
-            loss_difference_mean=float((loss[judge] - loss[way]).mean()),
+            difference_mean=float(viewed.mean()),
+            difference_standard_error=float(viewed.std(ddof=1) / np.sqrt(len(viewed))),
+            difference_spread=float(viewed.std(ddof=1)),
+            difference_without_views=float(np.abs(difference[~has_views]).max()),
+            loss_difference_mean=float((loss[judge] - loss[way])[has_views].mean()),
             rank_correlation=float(spearmanr(mean[way], mean[judge]).statistic),
             same_winner=best == int(mean[judge].argmax()),
             lost_by_choosing_here=float(mean[judge].max() - mean[judge][best]),
@@ -362,45 +364,6 @@ def by_setting(table: pd.DataFrame, way: str, column: str = "macro_recall") -> n
     """Macro recall, or another column, (n_settings, n_seeds)."""
     chosen = table[table["way"] == way]
     return chosen.pivot(index="setting", columns="seed", values=column).to_numpy()
-
-
-def plot(table: pd.DataFrame, options: argparse.Namespace) -> None:
-    """Fresh against cached views, each setting a point with its seeds, a panel a data set."""
-    from matplotlib.figure import Figure
-
-    n, names = options.seeds, options.data
-    figure = Figure(figsize=(4.6 * len(names), 4.4), layout="constrained")
-    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        chosen = table[table["data"] == name]
-        cached, fresh = (
-            by_setting(chosen, way)[:, :n] for way in ("bank", reference(options.ways))
-        )
-        params = chosen.drop_duplicates("setting").sort_values("setting")["params"]
-        x, y = cached.mean(axis=1), fresh.mean(axis=1)
-        low, high = min(cached.min(), fresh.min()) - 0.02, max(cached.max(), fresh.max()) + 0.03
-        ax.plot([low, high], [low, high], color="0.7", lw=1, zorder=0)
-        bars = {"xerr": np.ptp(cached, axis=1) / 2, "yerr": np.ptp(fresh, axis=1) / 2}
-        ax.errorbar(x, y, **bars, fmt="none", ecolor="0.75", lw=1, zorder=1)
-        colour = [p["augmentation_multiplier"] for p in params]
-        dots = ax.scatter(
-            x, y, c=colour, vmin=0, vmax=8, cmap="viridis", s=42, edgecolors="0.25", linewidths=0.6
-        )
-        best = {"cached": int(x.argmax()), "fresh": int(y.argmax())}
-        is_same = best["cached"] == best["fresh"]
-        for side, where in best.items() if not is_same else [("both ways", best["fresh"])]:
-            ax.annotate(
-                f"best {side}",
-                (x[where], y[where]),
-                xytext=(14, -16) if side == "cached" else (-14, 12),
-                textcoords="offset points",
-                ha="left" if side == "cached" else "right",
-                fontsize=8,
-                arrowprops={"arrowstyle": "-", "color": "0.4", "lw": 0.7},
-            )
-        ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
-        ax.set(xlabel="macro recall, cached views", ylabel="macro recall, fresh views")
-    figure.colorbar(dots, ax=figure.axes[: len(names)], label="augmentation multiplier")
-    figure.savefig(options.plot, dpi=150)
 
 
 if __name__ == "__main__":
