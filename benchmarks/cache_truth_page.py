@@ -40,7 +40,9 @@ def main() -> None:
     names = [line["data"] for line in lines if line["benchmark"] == "cache_truth"]
     against = next(line["against"] for line in lines if "against" in line)
     settings = {name: of(lines, "cache_truth_setting", name) for name in names}
-    tables = [way_table(name, of(lines, "cache_truth_way", name)) for name in names]
+    summaries = {line["data"]: line for line in lines if line["benchmark"] == "cache_truth"}
+    tables = [recipe(summaries)]
+    tables += [way_table(name, of(lines, "cache_truth_way", name)) for name in names]
     tables += [setting_table(name, found, against) for name, found in settings.items()]
     plot(settings, against, DOCS / "images" / "cache-truth.png")
     page = DOCS / "cache.md"
@@ -48,6 +50,18 @@ def main() -> None:
     after = rest.split(MARKS[1])[1]
     page.write_text(
         before + MARKS[0] + "\n" + "\n".join(tables) + "\n" + MARKS[1] + after, "utf-8"
+    )
+
+
+def recipe(summaries: dict[str, Line]) -> str:
+    """What was trained, and the noise to hold the tables against."""
+    first = next(iter(summaries.values()))
+    seeds = f"{first['seeds']} seed{'s' if first['seeds'] > 1 else ''}"
+    noise = ", ".join(f"{line['seed_noise']:.3f} on {name}" for name, line in summaries.items())
+    return (
+        f"{first['settings']} settings, {seeds}, {first['epochs']} epochs, "
+        f"{first['image_px']} px, on {first['backend']}.\n"
+        f"The same setting with other seeds moves by (one standard deviation): {noise}.\n"
     )
 
 
@@ -66,9 +80,10 @@ def way_table(name: str, lines: list[Line]) -> str:
     ]
     for line in sorted(lines, key=lambda line: list(WAYS).index(line["way"])):
         better = f"{line['difference_mean']:+.3f} ± {line['difference_standard_error']:.3f}"
-        lost = "the same" if line["same_winner"] else f"loses {line['lost_by_choosing_here']:.3f}"
+        lost = f"another, {line['lost_by_choosing_here']:.4f} lower"
+        best = "the same" if line["same_winner"] else lost
         cells = WAYS[line["way"]], better, f"{line['difference_spread']:.3f}"
-        rows.append("| " + " | ".join([*cells, f"{line['rank_correlation']:.2f}", lost]) + " |")
+        rows.append("| " + " | ".join([*cells, f"{line['rank_correlation']:.2f}", best]) + " |")
     return "\n".join([*rows, ""])
 
 
@@ -112,20 +127,19 @@ def plot(settings: dict[str, list[Line]], against: str, path: Path) -> None:
         best = {"cached": int(x.argmax()), "fresh": int(y.argmax())}
         is_same = best["cached"] == best["fresh"]
         for side, where in [("both ways", best["fresh"])] if is_same else best.items():
-            is_right = side == "cached"
             ax.annotate(
                 f"best {side}",
                 (x[where], y[where]),
-                xytext=(14, -16) if is_right else (-14, 12),
+                xytext=(0, 20) if side == "cached" else (-16, 14),
                 textcoords="offset points",
-                ha="left" if is_right else "right",
+                ha="center" if side == "cached" else "right",
                 fontsize=8,
                 arrowprops={"arrowstyle": "-", "color": "0.4", "lw": 0.7},
             )
         ax.set(xlim=(low, high), ylim=(low, high), aspect="equal", title=name)
         ax.set(xlabel="macro recall, cached views", ylabel="macro recall, fresh views")
     figure.colorbar(dots, ax=list(panels), label="augmentation multiplier")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
 if __name__ == "__main__":
