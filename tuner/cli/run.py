@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tuner.cli.cluster import on_cluster, search_on_cluster, start_cluster
 from tuner.cli.events import EventListener, ExtractionEvents, print_event, print_result_event
+from tuner.cli.report import keep_report
 from tuner.cli.studies import leading_question, load_config
 from tuner.cli.tables import class_table, result_table, title
 from tuner.cli.terminal import (
@@ -119,14 +120,14 @@ def run_study(options: RunOptions) -> None:
     # Lines for machines and a board for people would write over each other.
     is_quiet = options.is_quiet or (options.as_json and sys.stdout.isatty())
     console = make_console(is_result=False, is_quiet=is_quiet)
-    from tuner.cli.report import keep_report
     from tuner.search.folder import StudyFolder, find_study
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder, is_last = StudyFolder(home.studies / config.name), True
+    folder = StudyFolder(home.studies / config.name)
     try:
-        with folder.locked(alone=not options.is_shared):
-            _run(config, home, console, options)
+        # What is left on the stack is done when this process has let go of the study.
+        with ExitStack() as after, folder.locked(alone=not options.is_shared):
+            _run(config, home, console, options, after)
     except KeyboardInterrupt:
         loud = make_console(is_result=False)
         say(loud, "")
@@ -139,15 +140,14 @@ def run_study(options: RunOptions) -> None:
         if error.filename is None:  # a full disk names no file
             error.filename = str(home.path)
         raise
-    finally:
-        if options.is_shared:
-            is_last = _close_shared(folder, home, options, console)
-    if is_last:
+    if not options.is_shared:
         keep_report(find_study(home, config.name), home, options.tracking_uri, console)
     _print_result(home, config, options)
 
 
-def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions) -> None:
+def _run(
+    config: StudyConfig, home: Home, console: Console, options: RunOptions, after: ExitStack
+) -> None:
     """Images, features, search: the flow of a study from top to bottom."""
     with start_cluster(options, console) as cluster:
         device = start_device(console, config, cluster)
@@ -172,6 +172,7 @@ def _run(config: StudyConfig, home: Home, console: Console, options: RunOptions)
             _say_leaks(source, opened, console, options)
         if options.is_shared:
             _join(storage, opened, source, console)
+            after.callback(_close_shared, opened, home, options, console)
         also = ExtractionEvents() if options.as_json else None
         fill_features(source, opened, console, also=also)
         lines = _trial_lines(opened, console)
@@ -262,18 +263,19 @@ def _join(storage: Any, opened: Opened, source: FeatureSource, console: Console)
     )
 
 
-def _close_shared(folder: StudyFolder, home: Home, options: RunOptions, console: Console) -> bool:
-    """The last worker completes what MLflow has; returns whether this is the last one."""
+def _close_shared(opened: Opened, home: Home, options: RunOptions, console: Console) -> None:
+    """Let the last worker complete what MLflow has, and write the report of a finished study."""
     from tuner.mirror import complete_mirror
 
-    if not folder.exists:
-        return False
+    folder = opened.folder
     is_last = complete_mirror(
         folder, home, options.tracking_uri, on_trouble=lambda text: warn(console, text)
     )
+    n_finished = sum(r.kind == "trial" and r.state != "failed" for r in folder.records())
     if not is_last:
         say(console, "other workers go on with the study; the last one writes its report")
-    return is_last
+    elif n_finished >= opened.config.search.trials:
+        keep_report(folder, home, options.tracking_uri, console)
 
 
 def start_device(
