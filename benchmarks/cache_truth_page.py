@@ -61,7 +61,7 @@ def recipe(summaries: dict[str, Line]) -> str:
     return (
         f"{first['settings']} settings, {seeds}, {first['epochs']} epochs, "
         f"{first['image_px']} px, on {first['backend']}.\n"
-        f"The same setting with other seeds moves by (one standard deviation): {noise}.\n"
+        f"With as many other seeds a setting moves by (one standard deviation): {noise}.\n"
     )
 
 
