@@ -15,6 +15,17 @@ settings.register_profile("tuner", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("tuner")
 
+# Whole studies in processes of their own: begun first, so that no process of the tests ends with
+# one of them while the others have nothing left to do.
+_LONGEST = {"test_endure_kills.py", "test_ray.py", "test_end_to_end.py", "test_endure_traps.py"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Put the longest files first, in whatever order they come."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 _SHARED_WEIGHTS = (
     Path(__file__).parents[2] / "shared" / "weights" / "resnet50_imagenet_notop.weights.h5"
 )

@@ -16,6 +16,10 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit:
+        if was_interrupted():
+            leave()
+        raise
     except Exception:
         if was_interrupted():
             leave()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from tuner.cli.confirm_tables import calibration_table, class_comparison, retest_table, test_table
+from tuner.cli.interrupts import heed_termination
 from tuner.cli.report import keep_report
 from tuner.cli.run import find_weights, home_words, start_device
 from tuner.cli.studies import find_named
@@ -45,7 +45,7 @@ def confirm_study(options: ConfirmOptions) -> None:
     done = load_confirmation(folder)
     if done is None or options.is_again or not _is_current(done, folder, options):
         console = make_console(is_result=False, is_quiet=options.is_quiet)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        heed_termination()
         try:
             with folder.locked():
                 done = _confirm(folder, home, console, options)

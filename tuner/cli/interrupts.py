@@ -25,6 +25,11 @@ def watch() -> None:
         signal.signal(signal.SIGINT, _remember)
 
 
+def heed_termination() -> None:
+    """Take SIGTERM, as a scheduler sends it, for an interrupt from now on."""
+    signal.signal(signal.SIGTERM, _remember)
+
+
 def _remember(number: int, frame: FrameType | None) -> None:
     _seen.append(number)
     signal.default_int_handler(number, frame)
@@ -36,7 +41,10 @@ def was_interrupted() -> bool:
 
 
 def leave() -> NoReturn:
-    """End at once with 130, without cleaning up libraries that are half loaded."""
+    """End at once with 130, without cleaning up libraries that are half loaded or at work.
+
+    TensorFlow's threads abort a process that ends while they compute.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

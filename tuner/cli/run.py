@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from tuner.cli.cluster import on_cluster, search_on_cluster, start_cluster
 from tuner.cli.events import EventListener, ExtractionEvents, print_event, print_result_event
+from tuner.cli.interrupts import heed_termination
 from tuner.cli.report import keep_report
 from tuner.cli.studies import leading_question, load_config
 from tuner.cli.tables import class_table, result_table, title
@@ -122,7 +122,7 @@ def run_study(options: RunOptions) -> None:
     console = make_console(is_result=False, is_quiet=is_quiet)
     from tuner.search.folder import StudyFolder, find_study
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_termination()
     folder = StudyFolder(home.studies / config.name)
     try:
         # What is left on the stack is done when this process has let go of the study.

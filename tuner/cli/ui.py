@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tuner.cli.interrupts import heed_termination
 from tuner.cli.studies import find_named
 from tuner.cli.terminal import command, make_console, say, say_step, warn
 from tuner.errors import TrackingError
@@ -106,7 +107,7 @@ def _is_serving(base: str, home: Home) -> bool:
 
 def serve(program: list[str]) -> int:
     """Run a server until it ends or the user stops it; no process stays behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_termination()
     # A group of its own: its workers would outlive it and keep the port.
     server = subprocess.Popen(program, start_new_session=True)
     try:

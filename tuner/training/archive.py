@@ -32,9 +32,6 @@ def read_card(path: Path) -> dict[str, Any]:
         if not isinstance(card, dict):
             raise ValueError(f"{CARD} in it is no card")
         return card
-    except FileNotFoundError:
-        do = "make one with: tuner train best.yaml"
-        raise ExportError("there is no such model", where=str(path), do=do) from None
     except (OSError, KeyError, ValueError, RuntimeError, EOFError, *_BROKEN_ZIP) as error:
         raise ExportError(
             f"not a model that tuner wrote: {error}",
