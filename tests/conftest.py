@@ -17,7 +17,15 @@ settings.load_profile("tuner")
 
 # Whole studies in processes of their own: begun first, so that no process of the tests ends with
 # one of them while the others have nothing left to do.
-_LONGEST = {"test_endure_kills.py", "test_ray.py", "test_end_to_end.py", "test_endure_traps.py"}
+_LONGEST = {
+    "test_by_hand.py",
+    "test_end_to_end.py",
+    "test_endure_kills.py",
+    "test_endure_traps.py",
+    "test_live_study.py",
+    "test_ray.py",
+    "test_resume.py",
+}
 
 
 @pytest.hookimpl(trylast=True)
