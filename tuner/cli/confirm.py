@@ -118,13 +118,6 @@ def _confirm(
     from tuner.mirror import make_recorder
 
     recorder = make_recorder(home, options.tracking_uri, on_trouble=lines.message)
-    environment = {
-        "backend": device.backend,
-        "device": device.name,
-        "precision": config.backbone.precision,
-        "weights": weights.source,
-        "weights_sha256": weights.sha256,
-    }
 
     def read() -> SealedImages:
         test = images.test_rows
@@ -136,7 +129,7 @@ def _confirm(
     try:
         with lines.shown():
             found = confirm(
-                Confirming(config, inputs, folds, folder, recorder, lines, environment),
+                Confirming(config, inputs, folds, folder, recorder, lines, source.environment),
                 top=options.top,
                 opening=Opening(read, command("tuner", *sys.argv[1:]), options.is_again),
             )
