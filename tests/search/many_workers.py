@@ -32,7 +32,7 @@ from tuner.search.session import open_study
 from tuner.search.study import open_search, open_storage
 from tuner.search.workers import join_study, run_worker
 
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 BANK = {"features": "pixels"}
 
 

@@ -109,7 +109,7 @@ def test_workers_together_train_what_was_wanted(
     assert found["running"] == 0
     assert found["settings"] == 20  # workers that ask at once draw different settings
     assert found["baselines"] == 3
-    assert (found["retries"] > 0) == (kills > 0)
+    assert kills or not found["retries"]  # a kill may fall between two trials
 
 
 def test_a_trial_is_the_same_whoever_trains_it(shared: Small, quick: None) -> None:
