@@ -18,9 +18,8 @@ from tuner.search.ask import queue_again
 from tuner.search.heart import Heart
 from tuner.search.samplers import make_sampler
 from tuner.search.space import Params
-from tuner.search.state import Search, Slot, trial_name
+from tuner.search.state import DONE, Search, Slot, is_counted, trial_name
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 RELEASED = "released"  # attribute of a trial that was let go of before anything was sampled
 
 
@@ -53,7 +52,7 @@ def claim(search: Search, heart: Heart) -> Slot | None:
 
 def n_claimed(trials: Sequence[FrozenTrial]) -> int:
     """Trials of the budget that are finished or being trained."""
-    return sum(t.state in (*_DONE, TrialState.RUNNING) and _is_counted(t) for t in trials)
+    return sum(t.state in (*DONE, TrialState.RUNNING) and is_counted(t) for t in trials)
 
 
 def is_surplus(trials: Sequence[FrozenTrial], number: int, *, budget: int) -> bool:
@@ -63,11 +62,11 @@ def is_surplus(trials: Sequence[FrozenTrial], number: int, *, budget: int) -> bo
     gives way to all others, and all others to it.
     """
     mine = trials[number]
-    others = [t for t in trials if t.number != number and _is_counted(t)]
+    others = [t for t in trials if t.number != number and is_counted(t)]
     before = [
         t
         for t in others
-        if t.state in _DONE
+        if t.state in DONE
         or (
             t.state == TrialState.RUNNING
             and (t.number < number or _is_retry(t) or _is_retry(mine))
@@ -100,10 +99,6 @@ def _release(search: Search, trial: Trial, *, attempt: int) -> None:
 
 def _trials(search: Search) -> list[FrozenTrial]:
     return search.study.get_trials(deepcopy=False)
-
-
-def _is_counted(trial: FrozenTrial) -> bool:
-    return "baseline" not in trial.user_attrs
 
 
 def _is_retry(trial: FrozenTrial) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
 from tuner.search.folder import StudyFolder
@@ -17,6 +17,8 @@ from tuner.search.recorder import Recorder
 from tuner.search.records import Kind, Record
 from tuner.search.space import Params
 from tuner.training.folds import Epoch
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Listener(Protocol):
@@ -81,9 +83,12 @@ def trial_name(number: int) -> str:
 
 def n_finished(search: Search) -> int:
     """Trials that count against the budget: complete or pruned, baselines not counted."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    trials = search.study.get_trials(deepcopy=False, states=states)
-    return sum("baseline" not in trial.user_attrs for trial in trials)
+    return sum(map(is_counted, search.study.get_trials(deepcopy=False, states=DONE)))
+
+
+def is_counted(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of the budget; baselines are given to the sampler beside it."""
+    return "baseline" not in trial.user_attrs
 
 
 def n_ended(search: Search) -> int:

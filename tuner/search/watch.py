@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.search.folder import StudyFolder
 from tuner.search.records import load_record
 from tuner.search.space import Params
-from tuner.search.state import Listener, trial_name
+from tuner.search.state import DONE, Listener, is_counted, trial_name
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 _N_PARAMS = len(Params.__dataclass_fields__)
 
 
@@ -36,11 +35,9 @@ class Watch:
 
     def look(self) -> bool:
         """Tell what is new; returns whether the budget is met and nothing is trained any more."""
-        trials = [
-            t for t in self._study.get_trials(deepcopy=False) if "baseline" not in t.user_attrs
-        ]
+        trials = [*filter(is_counted, self._study.get_trials(deepcopy=False))]
         running = [t for t in trials if t.state == TrialState.RUNNING]
-        n_finished = sum(t.state in _DONE for t in trials)
+        n_finished = sum(t.state in DONE for t in trials)
         for trial in running:
             self._start(trial)
         new = [path for path in self._records() if path not in self._recorded]
