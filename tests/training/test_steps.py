@@ -1,20 +1,16 @@
-from functools import partial
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tuner.training.compiled import compile_xla, value_and_grad
+from tuner.training.compiled import value_and_grad
 from tuner.training.losses import FocalLoss, focal_terms
 from tuner.training.steps import (
     ADAM_EPSILON,
-    Dropout,
     HeadWeights,
     LossFactors,
     TrainState,
     adam,
-    dropout_masks,
     head_logits,
     weighted_losses,
 )
@@ -114,31 +110,3 @@ def test_adam_is_kerass_adam(epsilon):
                 rtol=RTOL,
                 atol=1e-6,
             )
-
-
-def masks(keys, stream, *, step=0, rate=0.3, shape=(16, 64)):
-    """Dropout masks of heads with these keys and streams, compiled as in training."""
-    drawn = Dropout(*(ops.convert_to_tensor(np.array(part), "int32") for part in (keys, stream)))
-    compiled = compile_xla(partial(dropout_masks, shape=shape, rate=rate))
-    return ops.convert_to_numpy(compiled(drawn, ops.convert_to_tensor(step, "int32")))
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.8])
-def test_masks_keep_the_expected_share(rate):
-    """A unit is kept with probability 1 - rate and scaled so that its mean stays 1."""
-    found = masks([7], [0], rate=rate, shape=(64, 512))
-    assert np.allclose(np.unique(found), [0, 1 / (1 - rate)], rtol=1e-6)
-    share, n = (found > 0).mean(), found.size
-    # Five standard errors of a share.
-    assert abs(share - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / n)
-
-
-def test_masks_follow_the_key_and_not_the_stack():
-    """The same key and step give the same mask in any stack; another key or step another."""
-    alone = masks([11], [0], step=3)[0]
-    together = masks([5, 11, 400], [1, 0, 1, 2], step=3)
-    assert np.array_equal(together[0], alone)
-    assert np.array_equal(together[2], alone)
-    others = [together[1], together[3], masks([11], [0], step=4)[0]]
-    # Two independent masks agree at 0.7 ** 2 + 0.3 ** 2 = 58 % of the units.
-    assert all(0.5 < (other == alone).mean() < 0.66 for other in others)

@@ -1,4 +1,4 @@
-"""The few things that Keras 3 does not offer on all backends: gradients, compiling, keyed dice.
+"""The two things that Keras 3 does not offer on all backends: gradients and compiling.
 
 Everything else in `training` is written in `keras.ops` once.
 """
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
 
 _BACKEND = keras.backend.backend()
 
@@ -36,14 +35,6 @@ if _BACKEND == "tensorflow":
         )
         return compiled
 
-    def uniform(key: Any, shape: tuple[int, ...]) -> Any:
-        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,).
-
-        To be compiled: only XLA has ThreeFry, 15 times as fast on a CPU as the default, which
-        took a fifth of a training step.
-        """
-        return tf.random.stateless_uniform(shape, seed=key, alg="threefry")
-
 elif _BACKEND == "jax":
     import jax
 
@@ -56,11 +47,6 @@ elif _BACKEND == "jax":
         """Compile a function of tensors with XLA, once per set of shapes."""
         compiled: Callable[..., Any] = jax.jit(function)
         return compiled
-
-    def uniform(key: Any, shape: tuple[int, ...]) -> Any:
-        """Uniform float32 numbers in [0, 1), a pure function of an int32 key of shape (2,)."""
-        base = jax.random.key(ops.cast(key[0], "uint32"))
-        return jax.random.uniform(jax.random.fold_in(base, key[1]), shape)
 
 else:
     raise ImportError(

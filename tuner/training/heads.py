@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tuner.config import TrainingConfig
 from tuner.features.device import free_bytes
 from tuner.training.compiled import is_cpu, is_out_of_memory
+from tuner.training.dropout import dropout_key
 from tuner.training.losses import FocalTerms
 from tuner.training.rows import ROWS_A_CALL, FeatureRows
 from tuner.training.steps import (
     ADAM_EPSILON,
-    Dropout,
     HeadWeights,
     LossFactors,
     TrainState,
@@ -103,7 +103,7 @@ class _Stack:
     slots: list[int]
     state: TrainState
     factors: LossFactors
-    dropout: Dropout
+    dropout_keys: Any
     n_rows: int = 0  # padded length of evaluation: another would be compiled anew
 
 
@@ -205,7 +205,7 @@ class StackedHeads:
                     *self._rows.pick(of_stack[steps]),
                     stack.factors,
                     ops.convert_to_tensor([rates[h] for h in stack.slots], "float32"),
-                    stack.dropout,
+                    stack.dropout_keys,
                 )
                 state = TrainState(*found)
                 losses.append(loss)
@@ -268,14 +268,9 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
         class_weight=_stacked([head.class_weight for head in mine]),
     )
     # Heads of one key (the same fold in several trials) share their dropout masks.
-    keys = [dropout_key(head.key) for head in mine]
-    streams = sorted(set(keys))
-    dropout = Dropout(
-        ops.convert_to_tensor(streams, "int32"),
-        ops.convert_to_tensor([streams.index(key) for key in keys], "int32"),
-    )
+    dropout_keys = ops.convert_to_tensor([dropout_key(head.key) for head in mine], "int32")
     step = ops.convert_to_tensor(0, "int32")
-    return _Stack(slots, TrainState(weights, zeros, zeros, step), factors, dropout)
+    return _Stack(slots, TrainState(weights, zeros, zeros, step), factors, dropout_keys)
 
 
 def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int:
@@ -326,7 +321,7 @@ def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
         slots,
         TrainState(weights, first, second, stack.state.step),
         LossFactors(*take(stack.factors)),
-        Dropout(stack.dropout.keys, *take([stack.dropout.stream])),
+        ops.take(stack.dropout_keys, source, axis=0),
         stack.n_rows,
     )
 
@@ -338,8 +333,3 @@ def _stacked(parts: Iterable[Any]) -> Any:
 def _to_numpy(tensor: Any) -> FloatArray:
     values: FloatArray = np.asarray(ops.convert_to_numpy(tensor))
     return values
-
-
-def dropout_key(key: Sequence[int]) -> int:
-    """Seed of the dropout of every head with this key."""
-    return int(np.random.default_rng([*key, 2]).integers(2**31))

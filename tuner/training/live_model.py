@@ -5,8 +5,6 @@ Layers are Keras's own but for the dropout, which draws the masks of the stacked
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Any
 
 import keras
@@ -17,10 +15,10 @@ from numpy.typing import NDArray
 from tuner.config import TrainingConfig
 from tuner.features.backbone import apply_views, preprocess
 from tuner.training.batches import Batches, LiveImages
-from tuner.training.compiled import compile_xla
-from tuner.training.heads import Head, dropout_key, initial_weights
+from tuner.training.dropout import dropout_key, dropout_masks
+from tuner.training.heads import Head, initial_weights
 from tuner.training.losses import FocalLoss
-from tuner.training.steps import Dropout, HeadWeights, dropout_masks
+from tuner.training.steps import HeadWeights
 
 FloatArray = NDArray[np.float32]
 
@@ -116,14 +114,8 @@ class HeadDropout(keras.layers.Layer):
         """Leave units out, in training alone."""
         if not training or not self._rate:
             return x
-        drawn = Dropout(*(ops.convert_to_tensor([n], "int32") for n in (self._seed, 0)))
-        masks = _compiled_masks(self._batch_size, x.shape[-1], self._rate)
-        mask = masks(drawn, ops.copy(self._step))
+        keys = ops.convert_to_tensor([self._seed], "int32")
+        shape = (self._batch_size, x.shape[-1])
+        mask = dropout_masks(keys, ops.copy(self._step), shape, rate=self._rate)
         self._step.assign(self._step + 1)
         return x * mask[0]
-
-
-@lru_cache(maxsize=8)
-def _compiled_masks(batch_size: int, units: int, rate: float) -> Callable[..., Any]:
-    # TensorFlow has these dice only under XLA, in which the model around them cannot run.
-    return compile_xla(partial(dropout_masks, shape=(batch_size, units), rate=rate))

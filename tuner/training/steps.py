@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from tuner.training.compiled import compile_xla, uniform, value_and_grad
+from tuner.training.compiled import compile_xla, value_and_grad
+from tuner.training.dropout import dropout_masks
 from tuner.training.losses import focal_loss
 
 # Keras's defaults of Adam.
@@ -53,13 +54,6 @@ class TrainState(NamedTuple):
     step: Any
 
 
-class Dropout(NamedTuple):
-    """Keys of the distinct dropout streams, int32 (n_streams,), and each head's stream."""
-
-    keys: Any
-    stream: Any
-
-
 class Steps(NamedTuple):
     """Compiled functions; each compiles once per set of shapes."""
 
@@ -88,18 +82,6 @@ def weighted_losses(
     )
     per_head = ops.mean(losses * ops.take_along_axis(factors.class_weight, y, axis=1), axis=1)
     return ops.sum(per_head), per_head
-
-
-def dropout_masks(drawn: Dropout, step: Any, shape: tuple[int, int], *, rate: float) -> Any:
-    """Masks (n_heads, batch, hidden_units): 0 for units left out, ``1 / (1 - rate)`` for others.
-
-    A pure function of each head's key and the step, whatever else is in the stack.
-    """
-    streams = [
-        uniform(ops.stack([drawn.keys[i], step]), shape) for i in range(drawn.keys.shape[0])
-    ]
-    kept = ops.cast(ops.stack(streams) >= rate, "float32") / (1.0 - rate)
-    return ops.take(kept, drawn.stream, axis=0)
 
 
 def adam(
@@ -131,7 +113,7 @@ def compiled_steps(dropout: float, epsilon: float) -> Steps:
         rows: Any,
         factors: LossFactors,
         learning_rate: Any,
-        drawn: Dropout,
+        dropout_keys: Any,
     ) -> tuple[TrainState, Any]:
         """All steps of an epoch; rows is (steps, n_heads, batch), losses (steps, n_heads)."""
         steps, n_heads, batch = rows.shape
@@ -141,8 +123,10 @@ def compiled_steps(dropout: float, epsilon: float) -> Steps:
             state, losses = TrainState(*carry[0]), carry[1]
             chosen = ops.take(rows, i, axis=0)
             x, labels = ops.take(X, chosen, axis=0), ops.take(y, chosen, axis=0)
-            shape = (batch, hidden_units)
-            mask = dropout_masks(drawn, state.step, shape, rate=dropout) if dropout else None
+            mask = None
+            if dropout:
+                shape = (batch, hidden_units)
+                mask = dropout_masks(dropout_keys, state.step, shape, rate=dropout)
             (_, loss), gradients = gradients_of(state.weights, x, labels, factors, mask)
             losses = ops.slice_update(losses, (i, 0), loss[None, :])
             return adam(state, gradients, learning_rate, epsilon=epsilon), losses
