@@ -134,6 +134,37 @@ def test_an_unconfirmed_study_says_so_on_top_with_the_command(small_page):
     assert "Confirmation" not in page.said("h2")
 
 
+@pytest.mark.parametrize(
+    ("better", "said"),
+    [
+        (0.0, r"macro recall, plain cross-entropy 0\.\d{3}"),
+        (
+            0.001,
+            r"the best baseline \(published recipe\) 0\.\d{3}.*; plain cross-entropy 0\.\d{3}\.",
+        ),
+    ],
+)
+def test_the_winner_is_held_against_the_best_baseline(make, better, said):
+    """Cross-entropy alone would flatter a search that another baseline comes near."""
+    folder = make(trials=1)
+    records = {r.name: r for r in folder.records() if r.kind != "confirm"}
+    plain = records["baseline-cross_entropy"]
+    for record in records.values():
+        value = 0.1 + (record.kind == "trial") * 0.4
+        matrix = plain.matrix
+        if record is plain:
+            value = 0.2
+        elif record.name == "baseline-published_recipe":
+            value = 0.2 + better if better else 0.1
+        scores = {**record.scores, "macro_recall": value}
+        made = replace(record, state="complete", value=value, scores=scores, matrix=matrix)
+        save_record(folder.records_path, made, log_prob=None)
+    page = read_page(folder)
+    assert re.search(said, page.text)
+    tiles = page.text[: page.text.index("Nothing here is confirmed")]
+    assert ("published recipe" in tiles) is bool(better)
+
+
 def test_a_free_baseline_that_does_as_well_is_said_on_top(make):
     """The verdict names it before anything else is read, and only then."""
     folder = make(trials=1)

@@ -69,6 +69,11 @@ class Contents:
         return next(found, None)
 
     @cached_property
+    def baseline(self) -> Record | None:
+        """The best baseline: what there is without a search."""
+        return winner([r for r in self.records if r.kind == "baseline"])
+
+    @cached_property
     def compared(self) -> list[Record]:
         """The winner, then the other baselines that have a confusion matrix."""
         baselines = [r for r in self.records if r.kind == "baseline" and r.matrix]

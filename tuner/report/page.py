@@ -37,6 +37,7 @@ from tuner.report.markup import (
 )
 from tuner.report.palette import css_variables
 from tuner.report.tables import class_table, free_table, trials_table, winner_table
+from tuner.report.titles import short_title
 from tuner.search.folder import StudyFolder
 from tuner.search.importance import GROUPS
 from tuner.search.importance import importances as measured_importances
@@ -164,7 +165,7 @@ def _rival(contents: Contents) -> list[Html]:
 
 
 def _search_sentence(contents: Contents) -> str:
-    best, plain = contents.best, contents.plain
+    best, plain, baseline = contents.best, contents.plain, contents.baseline
     if best is None:
         return ""
     if not best.is_feasible:
@@ -174,33 +175,40 @@ def _search_sentence(contents: Contents) -> str:
         )
     if best.kind == "baseline":
         return f"No trial does better on the validation folds than a baseline: {best.title}."
-    if plain is None:
-        return f"On the validation folds {best.title} does best; there is no cross-entropy."
-    gain = best.scores["macro_recall"] - plain.scores["macro_recall"]
-    error = macro_recall_standard_error(np.array(plain.matrix))
+    if baseline is None:
+        return f"On the validation folds {best.title} does best; there is no baseline."
+    gain = best.scores["macro_recall"] - baseline.scores["macro_recall"]
+    error = macro_recall_standard_error(np.array(baseline.matrix))
     beside = "" if gain > error else ", which is within one standard error"
+    other, rest = f"the best baseline ({short_title(baseline)})", ""
+    if baseline is plain:
+        other = "plain cross-entropy"
+    elif plain is not None:
+        rest = f"; plain cross-entropy {plain.scores['macro_recall']:.3f}"
     return (
         f"On the validation folds {best.title} ({best.params}) reaches "
-        f"{best.scores['macro_recall']:.3f} macro recall, plain cross-entropy "
-        f"{plain.scores['macro_recall']:.3f}{beside}."
+        f"{best.scores['macro_recall']:.3f} macro recall, {other} "
+        f"{baseline.scores['macro_recall']:.3f}{beside}{rest}."
     )
 
 
 def _headline(contents: Contents) -> Html:
     """A few large numbers."""
-    best, plain = contents.best, contents.plain
-    found = contents.confirmation
+    best, found = contents.best, contents.confirmation
     items: list[tuple[str, str, object]] = []
     if found:
         for model in contents.tested[:3]:
             items.append((str(model["title"]), f"{model['macro_recall']:.3f}", "sealed test"))
     elif best is not None:
-        for record in [best, *([plain] if plain and plain is not best else [])]:
+        others = (contents.baseline, contents.plain)
+        shown = {r.name: r for r in (best, *others) if r is not None}
+        for record in shown.values():
             error = macro_recall_standard_error(np.array(record.matrix))
-            items.append((record.title, f"{record.scores['macro_recall']:.3f}", f"± {error:.3f}"))
-        recall = best.recall
-        k = min(range(len(recall)), key=lambda i: recall[i])
-        items.append(("worst class", f"{recall[k]:.2f}", name(contents.class_names[k])))
+            items.append(
+                (short_title(record), f"{record.scores['macro_recall']:.3f}", f"± {error:.3f}")
+            )
+        k = int(np.argmin(best.recall))
+        items.append(("worst class", f"{best.recall[k]:.2f}", name(contents.class_names[k])))
     cells = [
         element("div", element("dt", head), element("dd", value, " ", element("small", note)))
         for head, value, note in items
