@@ -236,6 +236,25 @@ def test_a_damaged_record_is_named(tuner, tmp_path):
     assert str(path) in done.err
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_damaged_studies_do_not_hide_the_others(tuner, tmp_path, words):
+    """The sound ones are printed, every damaged file is named, and the exit code tells."""
+    broken = []
+    for name in ("first", "second", "third"):
+        folder = make_folder(tmp_path / "mlruns", ["a", "b"], records=[make_record()], name=name)
+        if name != "second":
+            (path,) = folder.records_path.glob("*.json")
+            path.write_text("{")
+            broken.append(str(path))
+    done = tuner("status", *words)
+    assert done.code == 1
+    assert "second" in done.out
+    assert "first" not in done.out
+    assert all(done.err.replace("\n", "").count(path) == 1 for path in broken)
+    if words:
+        assert [study["study"] for study in json.loads(done.out)] == ["second"]
+
+
 def test_the_home_is_found_by_option_then_by_environment(tuner, tmp_path, monkeypatch):
     """`--home` beats TUNER_HOME, which beats mlruns/ in the working directory."""
     for name in ("mlruns", "environment", "option"):

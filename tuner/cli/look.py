@@ -37,7 +37,7 @@ from tuner.config import StudyConfig, safe_study_name, study_template
 from tuner.data.index import ImageIndex, exact_duplicates, label_conflicts, read_index
 from tuner.data.sources import some
 from tuner.data.split import small_class_warnings
-from tuner.errors import DataError, SplitError, UsageError, WeightsError
+from tuner.errors import DataError, SplitError, StudyError, UsageError, WeightsError
 from tuner.home import Home
 from tuner.search.folder import StudyFolder, all_studies
 from tuner.search.records import Record, winner
@@ -245,19 +245,32 @@ def _facts(config: StudyConfig, index: ImageIndex, split: Split) -> dict[str, An
 
 
 def show_status(study: str | None, *, home: Path | None, as_json: bool) -> None:
-    """One line per study: what is finished, whether it runs, and the best so far."""
+    """One line per study: what is finished, whether it runs, and the best so far.
+
+    Raises:
+        StudyError: If one cannot be read; the others have been printed by then.
+    """
     at = Home.find(home)
     folders = [find_named(study, at)] if study else all_studies(at)
-    found = [_status(folder) for folder in folders]
+    found, damaged = [], []
+    for folder in folders:
+        try:
+            found.append(_status(folder))
+        except StudyError as error:
+            damaged.append(error)
     if as_json:
         print(json.dumps(found, indent=1))
-        return
-    console = make_console(is_result=True)
-    if not found:
+    console = make_console(is_result=True, is_quiet=as_json)
+    if not folders:
         say(console, f"no study in {at.path}; start one with: tuner run STUDY.yaml")
         return
-    console.print(status_table(found))
-    if study:
+    if found:
+        console.print(status_table(found))
+    for other in damaged[1:]:
+        warn(make_console(is_result=False), f"{other.what} ({other.where})")
+    if damaged:
+        raise damaged[0]
+    if study and not as_json:
         records = folders[0].records()
         best = winner(records)
         if best:
