@@ -93,31 +93,35 @@ class Watch:
         setattr(owner, name, timed)
 
 
+# Whatever has a name of its own: where its callers find it, and the part that it counts for.
+WATCHED = (
+    (weights_source, "resolve_weights", "weights"),
+    (session, "read_images", "index"),
+    (session, "open_study", "index"),
+    (twins, "study_leaks", "leaks"),
+    (source.FeatureSource, "fill", "extraction"),
+    (source, "build_backbone", "build"),
+    (extract, "read_pixels", "decode"),
+    (inputs, "load_inputs", "load"),
+    (search_study, "open_storage", "optuna_open"),
+    (search_study, "open_search", "optuna_open"),
+    (search_study, "next_batch", "ask"),
+    (search_study, "teach_baseline", "tell"),
+    (search_study, "evaluate_free_baselines", "free"),
+    (batch, "prepare", "prepare"),
+    (batch, "make_record", "record"),
+    (batch, "save_record", "record"),
+    (batch, "tell", "tell"),
+    (batch, "n_finished", "tell"),
+    (cli_report, "keep_report", "report_page"),
+    *((BackgroundRecorder, method, "mlflow") for method in METHODS),
+    *((MlflowRecorder, method, "mlflow") for method in METHODS),
+)
+
+
 def watch_everything(watch: Watch) -> None:
-    """Stop-watches around all that has a name of its own."""
-    for owner, name, part in (
-        (weights_source, "resolve_weights", "weights"),
-        (session, "read_images", "index"),
-        (session, "open_study", "index"),
-        (twins, "study_leaks", "leaks"),
-        (source.FeatureSource, "fill", "extraction"),
-        (source, "build_backbone", "build"),
-        (extract, "read_pixels", "decode"),
-        (inputs, "load_inputs", "load"),
-        (search_study, "open_storage", "optuna_open"),
-        (search_study, "open_search", "optuna_open"),
-        (search_study, "next_batch", "ask"),
-        (search_study, "teach_baseline", "tell"),
-        (search_study, "_evaluate_free", "free"),
-        (batch, "prepare", "prepare"),
-        (batch, "make_record", "record"),
-        (batch, "save_record", "record"),
-        (batch, "tell", "tell"),
-        (batch, "n_finished", "tell"),
-        (cli_report, "keep_report", "report_page"),
-        *((BackgroundRecorder, method, "mlflow") for method in METHODS),
-        *((MlflowRecorder, method, "mlflow") for method in METHODS),
-    ):
+    """Put the stop-watches in place."""
+    for owner, name, part in WATCHED:
         watch.around(owner, name, part)
     train = batch.train_prepared
 
