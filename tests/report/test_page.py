@@ -147,18 +147,14 @@ def test_an_unconfirmed_study_says_so_on_top_with_the_command(small_page):
 def test_the_winner_is_held_against_the_best_baseline(make, better, said):
     """Cross-entropy alone would flatter a search that another baseline comes near."""
     folder = make(trials=1)
-    records = {r.name: r for r in folder.records() if r.kind != "confirm"}
-    plain = records["baseline-cross_entropy"]
-    for record in records.values():
-        value = 0.1 + (record.kind == "trial") * 0.4
-        matrix = plain.matrix
-        if record is plain:
-            value = 0.2
-        elif record.name == "baseline-published_recipe":
-            value = 0.2 + better if better else 0.1
+    records = folder.records()
+    plain = next(r for r in records if r.name == "baseline-cross_entropy")
+    values = {plain.name: 0.2, "baseline-published_recipe": 0.2 + better if better else 0.1}
+    for record in records:
+        value = values.get(record.name, 0.5 if record.kind == "trial" else 0.1)
         scores = {**record.scores, "macro_recall": value}
-        made = replace(record, state="complete", value=value, scores=scores, matrix=matrix)
-        save_record(folder.records_path, made, log_prob=None)
+        made = {"state": "complete", "value": value, "scores": scores, "matrix": plain.matrix}
+        save_record(folder.records_path, replace(record, **made), log_prob=None)
     page = read_page(folder)
     assert re.search(said, page.text)
     tiles = page.text[: page.text.index("Nothing here is confirmed")]

@@ -21,14 +21,14 @@ def masks(keys, *, step=0, rate=0.3, shape=(16, 64), compiled=True):
 def pcg3d(x, y, z):
     """The hash as published, in Python's own integers: all three words."""
     word = 2**32 - 1
-    x, y, z = ((part * 1664525 + 1013904223) & word for part in (x, y, z))
-    for _ in range(2):
+
+    def mixed(x, y, z):
         x = (x + y * z) & word
         y = (y + z * x) & word
-        z = (z + x * y) & word
-        if _ == 0:
-            x, y, z = x ^ (x >> 16), y ^ (y >> 16), z ^ (z >> 16)
-    return x, y, z
+        return x, y, (z + x * y) & word
+
+    x, y, z = mixed(*((part * 1664525 + 1013904223) & word for part in (x, y, z)))
+    return mixed(*(part ^ (part >> 16) for part in (x, y, z)))
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -260,24 +260,30 @@ def show_status(study: str | None, *, home: Path | None, as_json: bool) -> None:
             damaged.append(error)
     if as_json:
         print(json.dumps(found, indent=1))
-    console = make_console(is_result=True, is_quiet=as_json)
-    if not folders:
+    elif found:
+        _print_status(found, folders[0] if study else None)
+    elif not damaged:
+        console = make_console(is_result=True)
         say(console, f"no study in {at.path}; start one with: tuner run STUDY.yaml")
-        return
-    if found:
-        console.print(status_table(found))
     for other in damaged[1:]:
         warn(make_console(is_result=False), f"{other.what} ({other.where})")
     if damaged:
         raise damaged[0]
-    if study and not as_json:
-        records = folders[0].records()
-        best = winner(records)
-        if best:
-            console.print()
-            print_winner(folders[0], best, console)
-            _print_importances(records, folders[0].config, console)
-        say_fact(console, "test", openings(len(folders[0].seal)))
+
+
+def _print_status(found: Sequence[Mapping[str, Any]], one: StudyFolder | None) -> None:
+    """The table and, of one study, its winner and what mattered."""
+    console = make_console(is_result=True)
+    console.print(status_table(found))
+    if one is None:
+        return
+    records = one.records()
+    best = winner(records)
+    if best:
+        console.print()
+        print_winner(one, best, console)
+        _print_importances(records, one.config, console)
+    say_fact(console, "test", openings(len(one.seal)))
 
 
 def _print_importances(records: Sequence[Record], config: StudyConfig, console: Console) -> None:
