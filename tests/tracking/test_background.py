@@ -1,6 +1,8 @@
 """Recording beside the search: never waits, never raises, loses nothing."""
 
+import os
 import resource
+import sys
 import threading
 import time
 
@@ -252,3 +254,31 @@ def test_a_full_disk_at_home_is_an_outage(study, make_recorder, kept, troubles):
     assert (run.info.status, kept().parent.info.status) == ("FINISHED", "FINISHED")
     assert len(kept().artifacts(run, "images")) == 2
     assert sync_study(study.folder, make_recorder()) == 0
+
+
+def test_a_recorder_outlives_a_close_that_does_not_wait(study, troubles):
+    """What was taken off its list while it held back is no reason to end."""
+    inner = Diary()
+    recorder = background(inner, troubles, flush_s=0)
+    recorder.open_study(study.folder)
+    recorder.close_study(study.folder, is_finished=True)
+    recorder.open_study(study.folder)
+    until(lambda: "open" in inner.notes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no niceness of its own here")
+def test_the_thread_gives_way_and_no_other_does(study, troubles):
+    """Where cores are short, training goes first."""
+    nice = {}
+
+    class Asked(Diary):
+        def open_study(self, folder):
+            nice["recorder"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            super().open_study(folder)
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    recorder = background(Asked(), troubles)
+    recorder.open_study(study.folder)
+    recorder.close_study(study.folder, is_finished=True)
+    assert nice["recorder"] > before
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

@@ -28,6 +28,7 @@ LEAST_LIKENESS = 0.5
 SAME_FEATURES = 0.98  # cosine alone: for pictures without structure or too small to compare
 N_NEIGHBOURS = 20  # an image has a few twins, and on textures some kin that look nearer
 
+_LEAST_COSINE = SAME_PICTURE - 1 - 1e-6  # below, no likeness makes the sum
 _SMALLEST_PX = 32  # shorter side below which a picture holds too few details to compare
 _BLOCK = 2048  # rows; a block of features and one of similarities take 16 MiB each
 _NO_DIRECTION = 1e-5  # of a feature's length: what rounding leaves of one that is the mean
@@ -78,9 +79,9 @@ def find_twins(
 
     Args:
         features: Of the images themselves, float32 (n_images, n_features).
-        files: Where they lie; each is read once more, as a small grey picture.
+        files: Where they lie; those with a neighbour that may be their twin are read once more.
         sha256: Hash of each file; files of the same bytes share a group whatever they show.
-        on_progress: Called with (files read, files in all).
+        on_progress: Called with (files read, files to read).
 
     Raises:
         DataError: If a file cannot be read any more.
@@ -90,6 +91,7 @@ def find_twins(
     if not len(features) == n_images == len(sha256):
         raise ValueError(f"{len(features)} features, {len(sha256)} hashes, {n_images} files")
     near = nearest_images(features)
+    near = Neighbours(*(part[near.cosine >= _LEAST_COSINE] for part in near))
     rows = np.unique(np.concatenate([near.first, near.second]))
     spectra = read_spectra(files, rows, on_progress=on_progress)
     found = likeness(spectra.bands, near.first, near.second)

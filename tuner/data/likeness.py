@@ -6,6 +6,7 @@ is in the phases of its spectrum, which another piece of the same texture does n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,10 +29,17 @@ _NOISE = 1.0  # grey levels, what rounding to 8 bits and JPEG put into a flat pi
 _FARTHEST = _SIDE // 4  # shift to either side
 _PAIRS_AT_ONCE = 512
 
+# Borders are no edges of the picture.
+_EDGE = np.minimum(1, 3 * np.hanning(_SIDE + 2)[1:-1])
+_WINDOW = np.outer(_EDGE, _EDGE).astype(np.float32)
+
 # Vertical cycles in the order of NumPy's FFT, and the places of those of the mirrored picture.
 _ROWS = np.r_[0 : _HIGHEST + 1, -_HIGHEST:0]
 _MIRRORED = np.r_[0, 2 * _HIGHEST : 0 : -1]
 _BAND = len(_ROWS), _HIGHEST + 1
+_CYCLES = np.hypot(_ROWS[:, None], np.arange(_HIGHEST + 1))
+_IS_MIDDLE = (_CYCLES >= _LOWEST) & (_CYCLES <= _HIGHEST)
+_N_TIMES = np.where(np.arange(_HIGHEST + 1) > 0, 2, 1)  # a real picture's other half
 
 
 class Spectra(NamedTuple):
@@ -58,14 +66,14 @@ def read_spectra(
     Args:
         files: Every image, n_images of them.
         rows: Places in `files` of those to read.
-        on_progress: Called with (files done, files in all).
+        on_progress: Called with (files done, files to read).
 
     Raises:
         DataError: If a file cannot be read any more.
     """
     bands = np.zeros((len(files), *_BAND), dtype=np.complex64)
     side = np.zeros(len(files), dtype=np.int64)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # with more, they wait for one another
         read = pool.map(_read, (files[row] for row in rows.tolist()))
         for done, (row, found) in enumerate(zip(rows.tolist(), read, strict=True), start=1):
             bands[row], side[row] = found
@@ -77,15 +85,10 @@ def spectrum(picture: Image.Image) -> ComplexArray:
     """Band of one picture, complex64 (33, 17), as `Spectra` holds it."""
     small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32)
-    edge = np.minimum(1, 3 * np.hanning(_SIDE + 2)[1:-1])  # borders are no edges of the picture
-    window = np.outer(edge, edge).astype(np.float32)
-    whole = np.fft.rfft2((pixels - pixels.mean()) * window)
-    band = whole[_ROWS, : _HIGHEST + 1]
-    cycles = np.hypot(_ROWS[:, None], np.arange(_HIGHEST + 1))
-    band *= (cycles >= _LOWEST) & (cycles <= _HIGHEST)
-    band /= np.sqrt(np.abs(band) ** 2 + _NOISE**2 * (window**2).sum())
-    n_times = np.where(np.arange(_HIGHEST + 1) > 0, 2, 1)  # a real picture's other half
-    length = np.sqrt((n_times * np.abs(band) ** 2).sum())
+    whole = np.fft.rfft2((pixels - pixels.mean()) * _WINDOW)
+    band = whole[_ROWS, : _HIGHEST + 1] * _IS_MIDDLE
+    band /= np.sqrt(np.abs(band) ** 2 + _NOISE**2 * (_WINDOW**2).sum())
+    length = np.sqrt((_N_TIMES * np.abs(band) ** 2).sum())
     found: ComplexArray = (band / max(length, 1e-6)).astype(np.complex64)
     return found
 

@@ -181,7 +181,7 @@ def _enlarge_thumbnail(client: Any, run_id: str, image: Image) -> None:
         for file in client.list_artifacts(run_id, "images"):
             if file.path.endswith(".webp"):
                 local = Path(place) / Path(file.path).name
-                picture.save(local, lossless=True)
+                picture.save(local, lossless=True, quality=0, method=1)  # four times as fast
                 client.log_artifact(run_id, str(local), "images")
 
 
