@@ -34,7 +34,7 @@ from _common import emit, image_files, machine_name, say
 from extract import bare_call
 from heads import EPOCHS, N_FEATURES, N_ROWS, floor
 
-import tuner.cli.report as cli_report
+import tuner.cli.run as cli_run
 import tuner.cli.twins as twins
 import tuner.search.study as search_study
 from tuner.cli.run import RunOptions, run_study
@@ -113,7 +113,7 @@ WATCHED = (
     (batch, "save_record", "record"),
     (batch, "tell", "tell"),
     (batch, "n_finished", "tell"),
-    (cli_report, "keep_report", "report_page"),
+    (cli_run, "keep_report", "report_page"),
     *((BackgroundRecorder, method, "mlflow") for method in METHODS),
     *((MlflowRecorder, method, "mlflow") for method in METHODS),
 )

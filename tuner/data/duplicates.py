@@ -91,7 +91,8 @@ def find_twins(
     if not len(features) == n_images == len(sha256):
         raise ValueError(f"{len(features)} features, {len(sha256)} hashes, {n_images} files")
     near = nearest_images(features)
-    near = Neighbours(*(part[near.cosine >= _LEAST_COSINE] for part in near))
+    is_near = near.cosine >= _LEAST_COSINE
+    near = Neighbours(near.first[is_near], near.second[is_near], near.cosine[is_near])
     rows = np.unique(np.concatenate([near.first, near.second]))
     spectra = read_spectra(files, rows, on_progress=on_progress)
     found = likeness(spectra.bands, near.first, near.second)

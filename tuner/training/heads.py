@@ -260,7 +260,7 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     mine = [heads[head] for head in slots]
     drawn = [initial_weights(head.key, **shape) for head in mine]
     weights = HeadWeights(*map(_stacked, zip(*drawn, strict=True)))
-    zeros = HeadWeights(*(ops.zeros_like(part) for part in weights))
+    none = HeadWeights(*(ops.zeros((*p.shape[:-1], 2, p.shape[-1]), "float32") for p in weights))
     factors = LossFactors(
         gamma=_stacked([head.gamma for head in mine]),
         positive=_stacked([head.terms.positive for head in mine]),
@@ -270,7 +270,7 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     # Heads of one key (the same fold in several trials) share their dropout masks.
     dropout_keys = ops.convert_to_tensor([dropout_key(head.key) for head in mine], "int32")
     step = ops.convert_to_tensor(0, "int32")
-    return _Stack(slots, TrainState(weights, zeros, zeros, step), factors, dropout_keys)
+    return _Stack(slots, TrainState(weights, none, step), factors, dropout_keys)
 
 
 def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int:
@@ -316,10 +316,10 @@ def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
     def take(parts: Sequence[Any]) -> Iterator[Any]:
         return (ops.take(part, source, axis=0) for part in parts)
 
-    weights, first, second = (HeadWeights(*take(part)) for part in stack.state[:3])
+    weights, moments = (HeadWeights(*take(part)) for part in stack.state[:2])
     return _Stack(
         slots,
-        TrainState(weights, first, second, stack.state.step),
+        TrainState(weights, moments, stack.state.step),
         LossFactors(*take(stack.factors)),
         ops.take(stack.dropout_keys, source, axis=0),
         stack.n_rows,

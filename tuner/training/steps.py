@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from tuner.training.compiled import compile_xla, value_and_grad
@@ -18,6 +19,8 @@ from tuner.training.losses import focal_loss
 
 # Keras's defaults of Adam.
 _BETA_1, _BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7
+_NEW_SHARE = np.array([[1 - _BETA_1], [1 - _BETA_2]], dtype=np.float32)
+_IS_SECOND = np.array([[False], [True]])
 
 
 class HeadWeights(NamedTuple):
@@ -46,11 +49,16 @@ class LossFactors(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Weights, Adam's moments and the number of steps taken."""
+    """Weights, Adam's moments and the number of steps taken.
+
+    Attributes:
+        weights: Of the heads.
+        moments: First and second of each weight, side by side along the axis before the last.
+        step: int32 ().
+    """
 
     weights: HeadWeights
-    first_moment: HeadWeights
-    second_moment: HeadWeights
+    moments: HeadWeights
     step: Any
 
 
@@ -92,13 +100,16 @@ def adam(
     t = ops.cast(step, "float32")
     rate = learning_rate * ops.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
     parts = []
-    for w, m, v, g in zip(*state[:3], gradients, strict=True):
-        m = m + (g - m) * (1 - _BETA_1)
-        v = v + (ops.square(g) - v) * (1 - _BETA_2)
+    for w, moments, g in zip(state.weights, state.moments, gradients, strict=True):
+        # Products and not two arrays put together, so that XLA makes one loop of both moments.
+        g = g[..., None, :]
+        new = g * ops.where(_IS_SECOND, g, 1.0)
+        moments = moments + (new - moments) * _NEW_SHARE
+        m, v = moments[..., 0, :], moments[..., 1, :]
         shaped = ops.reshape(rate, (-1,) + (1,) * (len(w.shape) - 1))
-        parts.append((w - shaped * m / (ops.sqrt(v) + epsilon), m, v))
-    weights, first, second = (HeadWeights(*part) for part in zip(*parts, strict=True))
-    return TrainState(weights, first, second, step)
+        parts.append((w - shaped * m / (ops.sqrt(v) + epsilon), moments))
+    weights, both = (HeadWeights(*part) for part in zip(*parts, strict=True))
+    return TrainState(weights, both, step)
 
 
 @lru_cache(maxsize=8)
