@@ -146,6 +146,7 @@ def test_the_description_names_question_data_and_rarest_class_first(study):
     path = study.folder.path / "study.yaml"
     path.write_text("# Does focal loss\n# help the rare digits?\n" + path.read_text())
     study.add("baseline", None, name="baseline-cross_entropy", value=0.1)
+    study.add("baseline", None, name="baseline-balanced", value=0.2)
     trial = study.add(number=1, value=0.9)
     text = describe(study.folder, study.folder.records())
     assert text.startswith("**Does focal loss help the rare digits?**\n")
@@ -153,10 +154,23 @@ def test_the_description_names_question_data_and_rarest_class_first(study):
     assert f"{n_test} of them sealed" in text
     best = text.index("Best so far: **\\#1 γ1.80 α0.40 ×3 balanced**")
     assert best < text.index("images of")  # MLflow folds all but the first lines
+    assert "the best baseline, cross-entropy, balanced weights, macro recall" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert rows[0].endswith("| recall, \\#1 | recall, cross-entropy, balanced weights |")
     support = np.sum(trial.matrix, axis=1)
     assert rows[1].startswith("| two |")  # thinned most
     assert f"({trial.matrix[2][2]} of {support[2]})" in rows[1]
+
+
+def test_the_description_says_when_a_baseline_is_best(study):
+    """The winner stands beside the next baseline, and no gain of the search is claimed."""
+    study.add("baseline", None, name="baseline-cross_entropy", value=0.5)
+    study.add("baseline", None, name="baseline-balanced", value=0.8)
+    study.add(number=1, value=0.7)
+    text = describe(study.folder, study.folder.records())
+    assert "Best so far: **cross-entropy, balanced weights**" in text
+    assert "it is a baseline: the search has found nothing better" in text
+    assert "| recall, cross-entropy, balanced weights | recall, cross-entropy |" in text
 
 
 def test_the_description_escapes_names_and_stays_within_the_limit(new_study):

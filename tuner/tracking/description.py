@@ -57,16 +57,16 @@ def _data(folder: StudyFolder) -> str:
 
 
 def _best(records: list[Record]) -> str:
-    best, plain = winner(records), _by_name(records, "baseline-cross_entropy")
+    best, rival = winner(records), _rival(records)
     if best is None:
         return "No trial has finished yet."
     text = f"Best so far: **{escape(run_name(best))}**, {_scores(best)}"
     if not best.is_feasible:
         text += "; it breaks the recall floor, as every other"
-    if plain and plain.scores and plain.name != best.name:
-        text += f"; plain cross-entropy {_scores(plain)}"
-    elif best.kind == "baseline":
+    if best.kind == "baseline":
         text += "; it is a baseline: the search has found nothing better"
+    elif rival:
+        text += f"; the best baseline, {escape(rival.title)}, {_scores(rival)}"
     return text + ". Out-of-fold values of the search: the best of many looks better than it is."
 
 
@@ -76,28 +76,31 @@ def _classes(folder: StudyFolder, records: list[Record]) -> str:
     is_test = images.fold == TEST
     n_search = np.bincount(images.labels[~is_test], minlength=len(names))
     n_test = np.bincount(images.labels[is_test], minlength=len(names))
-    best, plain = winner(records), _by_name(records, "baseline-cross_entropy")
-    rows = ["| class | images | sealed | recall, best | cross-entropy |", "|---|--:|--:|--:|--:|"]
+    best = winner(records)
+    shown = [best, _rival(records)]
+    heads = ["class", "images", "sealed", *(f"recall, {escape(r.title)}" for r in shown if r)]
+    rows = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     rarest = np.argsort(n_search, kind="stable")
     for k in rarest[:_CLASSES_SHOWN]:
         cells = [
             escape(names[k][:60]),
             n_search[k],
             n_test[k],
-            _recall(best, k),
-            _recall(plain, k),
+            *(_recall(record, k) for record in shown if record),
         ]
         rows.append(f"| {' | '.join(str(cell) for cell in cells)} |")
     more = len(names) - _CLASSES_SHOWN
     return "\n".join(rows) + (f"\n\n… and {more} more frequent classes." if more > 0 else "")
 
 
-def _by_name(records: list[Record], name: str) -> Record | None:
-    return next((record for record in records if record.name == name), None)
+def _rival(records: list[Record]) -> Record | None:
+    """What the winner has to beat: the best of the other baselines."""
+    best, others = winner(records), [r for r in records if r.kind == "baseline"]
+    return winner([r for r in others if r is not best])
 
 
-def _recall(record: Record | None, k: int) -> str:
-    if record is None or not record.matrix:
+def _recall(record: Record, k: int) -> str:
+    if not record.matrix:
         return ""
     return f"{record.recall[k]:.2f} ({record.matrix[k][k]} of {sum(record.matrix[k])})"
 
