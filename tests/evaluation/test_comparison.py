@@ -11,6 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from tuner.evaluation.comparison import (
+    RecallDifference,
     exact_mcnemar,
     holm,
     images_needed,
@@ -203,6 +204,22 @@ def test_images_do_not_help_against_noisy_training():
     needed = images_needed(compared(a, ~a), SUPPORT)
     assert math.isinf(needed.times)
     assert needed.images == ()
+
+
+@pytest.mark.parametrize(("share_of_seeds", "times"), [(0.5, 2.0), (0.89, 9.1), (0.91, math.inf)])
+def test_seeds_that_leave_images_no_room_are_asked_for_first(share_of_seeds, times):
+    """Five hundred times as many images are no advice."""
+    allowed = (0.02 / stats.t.ppf(0.975, 40)) ** 2
+    found = RecallDifference(
+        gain=0.004,
+        low=-0.03,
+        high=0.04,
+        standard_error=0.02,
+        degrees_of_freedom=40.0,
+        class_variances=(allowed, 0.0),
+        seed_variance=share_of_seeds * allowed,
+    )
+    assert images_needed(found, np.array([50, 50])).times == pytest.approx(times, rel=0.05)
 
 
 @given(gained=st.integers(0, 300), lost=st.integers(0, 300))

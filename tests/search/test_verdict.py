@@ -72,6 +72,14 @@ def test_no_better_says_how_many_images_would_tell():
     assert "of rare instead of 12" in found.sentence
 
 
+def test_a_test_that_would_tell_asks_for_no_more_images():
+    """Where the interval is narrower than a gain worth telling, that is said instead."""
+    found = verdict(plain=gain(0.003, 0.005), recipe=gain(0, 0.005), free=gain(0.001, 0.005))
+
+    assert found.sentence.endswith("The test is large enough to tell a gain of 2.0 points.")
+    assert "instead of" not in found.sentence
+
+
 def test_no_better_than_a_free_baseline_names_it():
     """A clear gain over cross-entropy that a free baseline has too is said to be free."""
     found = verdict(plain=gain(0.05, 0.02), recipe=gain(0.03, 0.02), free=gain(0.001, 0.02))

@@ -255,8 +255,9 @@ class ImagesNeeded:
 
     Attributes:
         gain: The gain to be told, in the unit of recall.
-        times: How many times as many test images; infinite when seeds alone are too noisy, so
-            that only more training seeds help. Rounded up to two digits.
+        times: How many times as many test images; infinite when seeds alone take nine tenths of
+            the variance that may be left, so that more training seeds help first. Rounded up to
+            two digits.
         classes: Those whose images make up most of the noise, most first.
         images: Test images of each of `classes` that would be needed; empty when `times` is
             infinite.
@@ -294,14 +295,16 @@ def images_needed(
     """
     gain = max(abs(difference.gain), resolution)
     quantile = float(stdtrit(difference.degrees_of_freedom, (1 + confidence) / 2))
-    room = (gain / quantile) ** 2 - difference.seed_variance
+    allowed = (gain / quantile) ** 2
+    room = allowed - difference.seed_variance
     variances = np.array(difference.class_variances)
-    times = _round_up(max(variances.sum() / room, 1.0)) if room > 0 else math.inf
+    has_room = room > min(allowed / 10, variances.sum())
+    times = _round_up(max(variances.sum() / room, 1.0)) if has_room else math.inf
     order = np.argsort(-variances, kind="stable")
     held = np.cumsum(variances[order])
     n_needed = int(np.searchsorted(held, share * held[-1])) + 1
     classes = tuple(int(k) for k in order[:n_needed])
-    images = tuple(math.ceil(support[k] * times) for k in classes) if room > 0 else ()
+    images = tuple(math.ceil(support[k] * times) for k in classes) if has_room else ()
     return ImagesNeeded(gain, times, classes, images)
 
 

@@ -132,8 +132,10 @@ def _no_better_than(told: Comparisons) -> str:
 def _needed(
     difference: RecallDifference, *, support: Sequence[int], class_names: Sequence[str]
 ) -> str:
-    """How many more images would tell, as a sentence."""
+    """How many more images would tell, if more are needed, as a sentence."""
     needed = images_needed(difference, support)
+    if needed.times <= 1:
+        return f"The test is large enough to tell a gain of {100 * needed.gain:.1f} points."
     gain = f"To tell a gain of {100 * needed.gain:.1f} points"
     if math.isinf(needed.times):
         return f"{gain}, more training seeds are needed."

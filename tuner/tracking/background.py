@@ -1,4 +1,4 @@
-"""Recording that never holds up training."""
+"""Recording that never holds up training (docs/notes/002)."""
 
 from __future__ import annotations
 
