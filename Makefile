@@ -44,7 +44,7 @@ quick: lint
 
 test: lint
 	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) tests/features tests/training -m 'not slow'
+	KERAS_BACKEND=jax $(PYTEST) tests/features tests/training
 
 endure: $(BIN)/.made-dev
 	$(BIN)/python benchmarks/endure.py --kills $(KILLS)

@@ -184,6 +184,7 @@ def test_swapped_folds_are_noticed(folder):
         _ = StudyFolder(folder.path).images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [*BAD, "cut off", "half a confirmation"])
 @pytest.mark.parametrize("name", ["confirmation.json", "free.json"])
 def test_a_report_leaves_out_what_is_damaged_and_says_so(folder, name, bad):

@@ -501,6 +501,7 @@ def test_the_ui_answers_this_machine_only_unless_asked(tmp_path, host):
         process.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_host_of_another_machine_is_refused(tmp_path, monkeypatch, capsys):
     """An address that is not ours cannot be listened at, and that is not called a taken port."""
     from tuner.cli import main
@@ -516,6 +517,7 @@ def test_a_host_of_another_machine_is_refused(tmp_path, monkeypatch, capsys):
     assert "nothing can listen at 192.0.2.77:5000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_is_told_to_mlflow_unless_the_user_wants_it():
     """Telemetry is off before MLflow is imported; who sets the variable is obeyed."""
     program = (

@@ -52,6 +52,7 @@ def test_a_name_that_is_no_text_is_shown_with_a_mark(tuner, model_path, photos, 
     assert row["path"] == f"{tmp_path}/?.png"
 
 
+@pytest.mark.slow
 def test_json_is_for_machines(tuner, model_path, photos, tmp_path):
     """The same in JSON, in a file when asked, with exit code 0 when all is well."""
     done = tuner("predict", model_path, photos / "a.png", "--json")

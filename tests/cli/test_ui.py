@@ -37,6 +37,7 @@ def test_a_home_without_database_is_said(tuner, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_said_with_another_one(tuner, tmp_path):
     """The message names the port, and a command with the next one."""
     (tmp_path / "mlruns").mkdir()

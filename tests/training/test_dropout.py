@@ -61,6 +61,7 @@ def test_masks_follow_the_key_and_not_the_stack():
     assert all(0.5 < (other == alone).mean() < 0.66 for other in others)
 
 
+@pytest.mark.slow
 def test_masks_of_units_rows_steps_and_heads_are_independent():
     """No two agree more or less often than chance has it, neighbours included."""
     keys = [dropout_key((0, fold)) for fold in range(4)]

@@ -99,6 +99,7 @@ def on_images(images, live):
     return train(make_folds(images), live, images)
 
 
+@pytest.mark.slow
 def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on_images, tmp_path):
     """Heads on the bank and the loop on images give the same probabilities, reports and rates.
 

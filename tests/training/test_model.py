@@ -86,6 +86,7 @@ def files(tmp_path_factory):
     return [folder / name for name in pictures]
 
 
+@pytest.mark.slow
 def test_the_loaded_model_answers_as_bank_and_head_do(saved, files, head, weights):
     """A safe-mode load, fed whole files of any size, gives what the study's arrays give."""
     loaded = keras.saving.load_model(saved)  # safe mode: refuses code

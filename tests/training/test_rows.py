@@ -68,6 +68,7 @@ def test_rows_of_a_bank_come_by_number(in_files):
     np.testing.assert_array_equal(in_files.take(asked), X[asked])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads_per_stack", [1, 5])
 @pytest.mark.parametrize("rows_a_call", [16, 100, 10_000])
 def test_features_in_files_train_the_same_heads(
@@ -92,6 +93,7 @@ def test_a_call_gets_the_rows_that_it_names(in_files):
     np.testing.assert_array_equal(ops.convert_to_numpy(y)[local], Y[asked])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fits", [1, 2, 3])
 def test_a_stack_without_memory_is_halved_and_goes_on(fits):
     """When a call of more heads than fit fails, none loses a step, and results stay the same."""
