@@ -9,9 +9,9 @@ from tuner.training.steps import (
     ADAM_EPSILON,
     HeadWeights,
     LossFactors,
-    TrainState,
     adam,
     head_logits,
+    initial_state,
     weighted_losses,
 )
 
@@ -87,8 +87,7 @@ def test_adam_is_kerass_adam(epsilon):
     assert keras.optimizers.Adam().epsilon == ADAM_EPSILON
     rates = [1e-2, 1e-4, 3e-1]
     weights = random_weights(0)
-    none = HeadWeights(*tensors(np.stack([0 * part] * 2, axis=-2) for part in weights))
-    state = TrainState(HeadWeights(*tensors(weights)), none, ops.convert_to_tensor(0))
+    state = initial_state(HeadWeights(*tensors(weights)))
     gradients = [random_weights(seed) for seed in range(1, 21)]
     for gradient in gradients:
         state = adam(

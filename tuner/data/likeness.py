@@ -32,6 +32,7 @@ _PAIRS_AT_ONCE = 512
 # Borders are no edges of the picture.
 _EDGE = np.minimum(1, 3 * np.hanning(_SIDE + 2)[1:-1])
 _WINDOW = np.outer(_EDGE, _EDGE).astype(np.float32)
+_NOISE_POWER = _NOISE**2 * (_WINDOW**2).sum()
 
 # Vertical cycles in the order of NumPy's FFT, and the places of those of the mirrored picture.
 _ROWS = np.r_[0 : _HIGHEST + 1, -_HIGHEST:0]
@@ -87,7 +88,7 @@ def spectrum(picture: Image.Image) -> ComplexArray:
     pixels = np.asarray(small, dtype=np.float32)
     whole = np.fft.rfft2((pixels - pixels.mean()) * _WINDOW)
     band = whole[_ROWS, : _HIGHEST + 1] * _IS_MIDDLE
-    band /= np.sqrt(np.abs(band) ** 2 + _NOISE**2 * (_WINDOW**2).sum())
+    band /= np.sqrt(np.abs(band) ** 2 + _NOISE_POWER)
     length = np.sqrt((_N_TIMES * np.abs(band) ** 2).sum())
     found: ComplexArray = (band / max(length, 1e-6)).astype(np.complex64)
     return found

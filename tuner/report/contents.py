@@ -17,7 +17,7 @@ from tuner.report.labels import short_labels
 from tuner.search.confirmed_form import CONFIRMATION
 from tuner.search.folder import TEST, StudyFolder
 from tuner.search.free import FREE
-from tuner.search.records import Record, load_log_prob, winner
+from tuner.search.records import Record, best_baseline, load_log_prob, winner
 from tuner.search.stored import reason_of
 
 FloatArray = NDArray[np.float32]
@@ -71,7 +71,7 @@ class Contents:
     @cached_property
     def baseline(self) -> Record | None:
         """The best baseline: what there is without a search."""
-        return winner([r for r in self.records if r.kind == "baseline"])
+        return best_baseline(self.records)
 
     @cached_property
     def compared(self) -> list[Record]:

@@ -214,6 +214,11 @@ def winner(records: list[Record]) -> Record | None:
     return min(scored, key=lambda r: (r.violation, -(r.value or 0.0)), default=None)
 
 
+def best_baseline(records: list[Record]) -> Record | None:
+    """The winner among the baselines: what there is without a search."""
+    return winner([record for record in records if record.kind == "baseline"])
+
+
 def _damaged(path: Path, error: Exception) -> StudyError:
     return StudyError(
         f"record cannot be read: {reason_of(error)}",

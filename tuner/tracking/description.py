@@ -9,7 +9,7 @@ import numpy as np
 
 from tuner.search.confirmation import load_confirmation
 from tuner.search.folder import TEST, StudyFolder
-from tuner.search.records import Record, winner
+from tuner.search.records import Record, best_baseline, winner
 from tuner.tracking.content import run_name
 
 _LENGTH = 7900  # MLflow's limit of a tag is 8000
@@ -95,8 +95,8 @@ def _classes(folder: StudyFolder, records: list[Record]) -> str:
 
 def _rival(records: list[Record]) -> Record | None:
     """What the winner has to beat: the best of the other baselines."""
-    best, others = winner(records), [r for r in records if r.kind == "baseline"]
-    return winner([r for r in others if r is not best])
+    best = winner(records)
+    return best_baseline([record for record in records if record is not best])
 
 
 def _recall(record: Record, k: int) -> str:

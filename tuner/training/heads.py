@@ -26,6 +26,7 @@ from tuner.training.steps import (
     LossFactors,
     TrainState,
     compiled_steps,
+    initial_state,
 )
 
 FloatArray = NDArray[np.float32]
@@ -260,7 +261,6 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     mine = [heads[head] for head in slots]
     drawn = [initial_weights(head.key, **shape) for head in mine]
     weights = HeadWeights(*map(_stacked, zip(*drawn, strict=True)))
-    none = HeadWeights(*(ops.zeros((*p.shape[:-1], 2, p.shape[-1]), "float32") for p in weights))
     factors = LossFactors(
         gamma=_stacked([head.gamma for head in mine]),
         positive=_stacked([head.terms.positive for head in mine]),
@@ -269,8 +269,7 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     )
     # Heads of one key (the same fold in several trials) share their dropout masks.
     dropout_keys = ops.convert_to_tensor([dropout_key(head.key) for head in mine], "int32")
-    step = ops.convert_to_tensor(0, "int32")
-    return _Stack(slots, TrainState(weights, none, step), factors, dropout_keys)
+    return _Stack(slots, initial_state(weights), factors, dropout_keys)
 
 
 def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int:

@@ -62,6 +62,12 @@ class TrainState(NamedTuple):
     step: Any
 
 
+def initial_state(weights: HeadWeights) -> TrainState:
+    """The state before the first step, on the device."""
+    none = (ops.zeros((*part.shape[:-1], 2, part.shape[-1]), "float32") for part in weights)
+    return TrainState(weights, HeadWeights(*none), ops.convert_to_tensor(0, "int32"))
+
+
 class Steps(NamedTuple):
     """Compiled functions; each compiles once per set of shapes."""
 
