@@ -22,12 +22,12 @@ from trial import Laps
 from tuner.config import StudyConfig, load_study
 from tuner.features.device import Device, find_device
 from tuner.features.source import FeatureSource, open_features
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.search.inputs import load_inputs, rows_to_extract
-from tuner.search.recorder import NoRecorder
-from tuner.search.session import open_study, read_images
+from tuner.home.founding import open_study, read_images
+from tuner.home.recorder import NoRecorder
 from tuner.search.study import open_search, open_storage, run_search
+from tuner.training.inputs import load_inputs, rows_to_extract
 
 
 def search_once(config: StudyConfig, source: FeatureSource, home: Home) -> list[float]:

@@ -37,20 +37,20 @@ from tuner.features.device import find_device
 from tuner.features.extract import ViewOf
 from tuner.features.source import open_features
 from tuner.features.views import view_key
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
+from tuner.home.baselines import baselines
+from tuner.home.founding import open_study, read_images
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
-from tuner.search.baselines import baselines
-from tuner.search.inputs import LiveSource, SearchInputs, load_inputs, rows_to_extract
-from tuner.search.objective import prepare
-from tuner.search.session import open_study, read_images
-from tuner.search.space import Params
-from tuner.training.batches import LiveImages
-from tuner.training.folds import Fold, train_trials
-from tuner.training.heads import StackedHeads
-from tuner.training.loop import train_trial
-from tuner.training.rows import FeatureRows
-from tuner.training.schedule import Schedule
+from tuner.setting import Setting
+from tuner.training.bank.folds import Fold, train_trials
+from tuner.training.bank.heads import StackedHeads
+from tuner.training.bank.rows import FeatureRows
+from tuner.training.bank.schedule import Schedule
+from tuner.training.images.batches import LiveImages
+from tuner.training.images.loop import train_trial
+from tuner.training.inputs import LiveSource, SearchInputs, load_inputs, rows_to_extract
+from tuner.training.trial import prepare
 
 STUDY = """
 name: {name}-{image_px}-{epochs}-{view_seed}
@@ -72,13 +72,13 @@ class Training(NamedTuple):
     way: str  # one of WAYS
 
 
-def designed(n: int, *, n_classes: int) -> list[Params]:
+def designed(n: int, *, n_classes: int) -> list[Setting]:
     """The baselines, and a Latin hypercube over the space in which every multiplier occurs."""
     found = list(baselines(n_classes=n_classes).values())
     points = qmc.LatinHypercube(4, rng=np.random.default_rng(0)).random(n - len(found))
     for gamma, alpha, multiplier, mode in points:
         found.append(
-            Params(
+            Setting(
                 round(5 * gamma, 2),
                 round(0.05 + 0.95 * alpha, 2),
                 int(9 * multiplier),
@@ -159,7 +159,7 @@ class Bench:
         rows = inputs.row_of[live.row_image, np.minimum(live.row_view, n_views)]
         return keras.ops.convert_to_tensor(inputs.features(rows))
 
-    def train(self, what: Training, params: Params) -> dict[str, Any]:
+    def train(self, what: Training, params: Setting) -> dict[str, Any]:
         """Macro and class recall on the validation fold, balanced loss, and seconds."""
         view_seed = 1 if what.way == "second" else 0
         inputs = self.inputs(what.data, view_seed)

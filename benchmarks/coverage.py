@@ -25,8 +25,8 @@ import numpy as np
 from _common import emit, say
 from scipy.special import ndtri
 
+from tuner.confirm.decision import choose, judge, mean_macro_recall
 from tuner.evaluation.comparison import macro_recall_difference
-from tuner.evaluation.decision import choose, judge, mean_macro_recall
 
 REPEATS, STUDIES = 2000, 400
 RESAMPLES, BOOTSTRAPPED = 1000, 500  # per repeat; repeats that are bootstrapped too

@@ -27,7 +27,7 @@ from tuner.features.backbone import N_FEATURES, Extractor, build_backbone, prepr
 from tuner.features.bank import FeatureBank
 from tuner.features.device import find_device
 from tuner.features.extract import ViewOf, fill_bank
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 
 
 def bare_call(backbone: Any, *, batch_size: int, image_px: int) -> Callable[[int], None]:

@@ -21,8 +21,8 @@ from trial import PARTS, Laps, random_search, seconds, time_the_parts, timed
 from tuner.config import parse_study
 from tuner.features.device import find_device
 from tuner.home import Home
-from tuner.report.figures import confusion_matrix_image
-from tuner.search.records import Record
+from tuner.home.records import Record
+from tuner.report.figures.figures import confusion_matrix_image
 from tuner.search.study import run_search
 from tuner.tracking.mlflow_recorder import MlflowRecorder
 

@@ -23,8 +23,8 @@ from keras import ops
 from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, log_softmax
 from tuner.features.device import find_device
-from tuner.training.compiled import compile_xla
-from tuner.training.heads import Head, RowOrder, StackedHeads
+from tuner.training.bank.compiled import compile_xla
+from tuner.training.bank.heads import Head, RowOrder, StackedHeads
 from tuner.training.losses import FocalLoss, focal_terms
 
 N_ROWS, N_FEATURES, N_CLASSES, EPOCHS = 3000, 2048, 7, 4

@@ -29,9 +29,9 @@ from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tuner.config import parse_study
-from tuner.data.duplicates import Twins, find_twins, nearest_images
 from tuner.data.images import decode_rgb, read_bytes
 from tuner.data.index import ImageIndex, read_index
+from tuner.data.near_duplicates.find import Twins, find_twins, nearest_images
 from tuner.home import Home
 
 IMAGE_PX = {
@@ -105,7 +105,7 @@ def features_of(files: list[Path], sha256: list[str], *, image_px: int, home: Ho
     from tuner.features.device import find_device
     from tuner.features.extract import ViewOf
     from tuner.features.source import open_features
-    from tuner.features.weights_source import resolve_weights
+    from tuner.features.weights.resolve import resolve_weights
 
     text = f"{{name: x, data: {{source: digits, image_px: {image_px}}}}}"
     config = parse_study(text, source="benchmark")

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tuner.imbalance.augmentation import training_rows, view_order
+from tuner.imbalance.rows import training_rows, view_order
 from tuner.imbalance.weights import class_weights
 from tuner.training.losses import FocalLoss, focal_terms
 

@@ -30,10 +30,10 @@ from typing import Any
 
 from _common import emit, image_files, machine_name, say
 
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.search.folder import StudyFolder
-from tuner.search.records import Record
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder
 
 HERE = Path(__file__).parent
 PINNED = ("tensorflow", "keras", "mlflow", "numpy", "pillow")

@@ -27,12 +27,12 @@ from tuner.features.backbone import build_backbone
 from tuner.features.device import find_device
 from tuner.features.source import open_features
 from tuner.features.views import view_key
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.search.inputs import load_inputs, rows_to_extract
-from tuner.search.recorder import NoRecorder
-from tuner.search.session import open_study, read_images
+from tuner.home.founding import open_study, read_images
+from tuner.home.recorder import NoRecorder
 from tuner.search.study import open_search, open_storage, run_search
+from tuner.training.inputs import load_inputs, rows_to_extract
 
 PRECISIONS = ("float32", "bfloat16")
 

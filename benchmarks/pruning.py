@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from _common import emit
 
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
 
 WARM_UPS = (5, 10, 15, 20, None)  # None: no pruning
 BUDGETS = (0.2, 0.3, 0.4, 0.5)

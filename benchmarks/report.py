@@ -19,7 +19,7 @@ from _common import emit, machine_name, say
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.report.made_study import confirm, free_baselines, make_study
-from tuner.report.page import render_report
+from tuner.report.page.page import render_report
 
 
 def main() -> None:

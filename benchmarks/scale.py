@@ -30,18 +30,18 @@ from _common import emit, machine_name, say
 from _services import Databases, databases, scalar
 
 from tuner.config import parse_study
-from tuner.search.claims import claim
+from tuner.home.listener import QuietListener
+from tuner.home.recorder import NoRecorder
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder
 from tuner.search.database import beat_every_s, open_database
-from tuner.search.folder import StudyFolder
-from tuner.search.heart import Heart
-from tuner.search.lost import settle_lost_trials
-from tuner.search.quiet import QuietListener
-from tuner.search.recorder import NoRecorder
-from tuner.search.records import Record
 from tuner.search.space import distributions
 from tuner.search.state import Search, n_finished
 from tuner.search.study import open_optuna_study
 from tuner.search.tell import tell
+from tuner.search.workers.claims import claim
+from tuner.search.workers.heart import Heart
+from tuner.search.workers.lost import settle_lost_trials
 
 ADDED = 100
 N_CLASSES = 5

@@ -35,15 +35,15 @@ from tuner.features.bank import FeatureBank
 from tuner.features.extract import missing_chunks
 from tuner.features.views import view_key
 from tuner.home import Home
-from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.inputs import load_inputs, rows_to_extract
-from tuner.search.objective import prepare
-from tuner.search.records import Record, save_record
-from tuner.search.space import Params
+from tuner.home.records import Record, save_record
+from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.setting import Setting
 from tuner.tracking.tables import predictions_json
+from tuner.training.inputs import load_inputs, rows_to_extract
+from tuner.training.trial import prepare
 
 WIDTH = 4
-PARAMS = Params(gamma=2.0, alpha=0.25, augmentation_multiplier=4, class_weight_mode="balanced")
+PARAMS = Setting(gamma=2.0, alpha=0.25, augmentation_multiplier=4, class_weight_mode="balanced")
 
 
 numbers: dict[str, float] = {}  # of the parts, by name

@@ -34,21 +34,24 @@ from _common import emit, image_files, machine_name, say
 from extract import bare_call
 from heads import EPOCHS, N_FEATURES, N_ROWS, floor
 
-import tuner.cli.run as cli_run
-import tuner.cli.twins as twins
+import tuner.cli.commands.run as cli_run
+import tuner.cli.commands.twins as twins
 import tuner.search.study as search_study
-from tuner.cli.run import RunOptions, run_study
-from tuner.features import extract, source, weights_source
+from tuner.cli.commands.run import RunOptions, run_study
+from tuner.features import extract, source
 from tuner.features.backbone import build_backbone
 from tuner.features.device import find_device
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights import resolve as weights_source
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.search import batch, inputs, session
-from tuner.search.folder import StudyFolder
-from tuner.search.records import Record
+from tuner.home import founding as session
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder
+from tuner.search import batch
 from tuner.tracking.background import BackgroundRecorder
 from tuner.tracking.connection import connect
 from tuner.tracking.mlflow_recorder import MlflowRecorder
+from tuner.training import inputs
 
 N_PASSES = 6  # of the bare backbone at a time
 SETTINGS_BETWEEN = 8  # floors of the heads

@@ -32,12 +32,12 @@ from tuner.features.bank import FeatureBank
 from tuner.features.device import Device, find_device
 from tuner.features.views import view_key
 from tuner.home import Home
+from tuner.home.founding import open_study
+from tuner.home.recorder import NoRecorder, Recorder
+from tuner.home.records import Record
 from tuner.search import ask, batch
-from tuner.search.inputs import load_inputs, rows_to_extract
-from tuner.search.recorder import NoRecorder, Recorder
-from tuner.search.records import Record
-from tuner.search.session import open_study
 from tuner.search.study import Search, open_search, open_storage, run_search
+from tuner.training.inputs import load_inputs, rows_to_extract
 
 N_FEATURES = 2048
 SIZES = {"digits": N_IMAGES, "steel": (388, 238, 203, 203, 134, 122, 63)}

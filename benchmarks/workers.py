@@ -35,15 +35,17 @@ from trial import PARTS, Laps, random_search, seconds, time_the_parts, timed
 from tuner.config import StudyConfig, parse_study
 from tuner.features.device import find_device
 from tuner.home import Home
-from tuner.mirror import make_mirror, make_recorder
-from tuner.search import objective, study, workers
-from tuner.search.claims import RELEASED
+from tuner.home.listener import Epoch, QuietListener
+from tuner.home.recorder import NoRecorder, Recorder
+from tuner.home.records import Record
+from tuner.search import study
 from tuner.search.journal import open_storage
-from tuner.search.quiet import QuietListener
-from tuner.search.recorder import NoRecorder, Recorder
-from tuner.search.records import Record
 from tuner.search.state import Search
-from tuner.training.folds import Epoch, TrialResult, pooled_matrix
+from tuner.search.workers import worker as workers
+from tuner.search.workers.claims import RELEASED
+from tuner.tracking.mirror import make_mirror, make_recorder
+from tuner.training import trial as objective
+from tuner.training.bank.folds import TrialResult, pooled_matrix
 
 SIZES = (90, 40, 20)
 BANK = {"features": "random"}

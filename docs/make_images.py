@@ -23,14 +23,14 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from tuner.cli.run import print_winner
-from tuner.cli.terminal import say_step
+from tuner.cli.commands.run import print_winner
+from tuner.cli.show.terminal import say_step
 from tuner.home import Home
-from tuner.report.figures import confusion_matrix_image
-from tuner.report.page import render_report
-from tuner.search.folder import StudyFolder, find_study
-from tuner.search.records import winner
-from tuner.search.session import data_root
+from tuner.home.founding import data_root
+from tuner.home.records import winner
+from tuner.home.study_folder import StudyFolder, find_study
+from tuner.report.figures.figures import confusion_matrix_image
+from tuner.report.page.page import render_report
 from tuner.tracking.content import run_name
 
 IMAGES = Path(__file__).parent / "images"

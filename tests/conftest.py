@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -46,7 +47,7 @@ def imagenet_weights():
     Continuous integration sets TUNER_REQUIRE_WEIGHTS, so that it cannot skip by accident.
     """
     from tuner.errors import WeightsError
-    from tuner.features.weights_source import resolve_weights
+    from tuner.features.weights.resolve import resolve_weights
 
     if "TUNER_WEIGHTS" not in os.environ and _SHARED_WEIGHTS.exists():
         return resolve_weights(str(_SHARED_WEIGHTS))
@@ -86,3 +87,39 @@ def postgres():
     with psycopg.connect(dbname="postgres", autocommit=True) as connection:
         for name in made:
             connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture(scope="session")
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home with the digits and their features, shared by all tests and only added to."""
+    from tuner.data.digits import write_digits
+
+    home = tmp_path_factory.mktemp("data")
+    write_digits(home / "datasets" / "digits")
+    return home
+
+
+@pytest.fixture
+def small(tmp_path: Path, data_home: Path):
+    """The small study of `small_study.py` in a fresh home; written is enough there."""
+    from tests.small_study import Small
+
+    with pytest.MonkeyPatch.context() as patch:  # waiting for the disk takes longer than the rest
+        patch.setattr(os, "fsync", lambda number: None)
+        yield Small(tmp_path / "home", data_home)
+
+
+@pytest.fixture
+def another(tmp_path: Path, data_home: Path) -> Callable[[str], object]:
+    """The same study in another fresh home, by name."""
+    from tests.small_study import Small
+
+    return lambda name: Small(tmp_path / name, data_home)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for training, where training is not what is tested."""
+    from tests.small_study import quick_training
+
+    monkeypatch.setattr("tuner.training.trial.train_trials", quick_training)

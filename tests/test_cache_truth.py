@@ -14,9 +14,9 @@ from tuner.features.backbone import Extractor, apply_views, build_backbone, prep
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import ViewOf, fill_bank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
-from tuner.features.weights_source import resolve_weights
-from tuner.imbalance.augmentation import training_rows, view_order
-from tuner.training.heads import Head, RowOrder, StackedHeads, initial_weights
+from tuner.features.weights.resolve import resolve_weights
+from tuner.imbalance.rows import training_rows, view_order
+from tuner.training.bank.heads import Head, RowOrder, StackedHeads, initial_weights
 from tuner.training.losses import FocalLoss, focal_terms
 
 IMAGE_PX, EPOCHS, STEPS = 32, 3, 4

@@ -29,9 +29,9 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
-from tuner.export import load_export
-from tuner.search.folder import StudyFolder
-from tuner.training.archive import read_card
+from tuner.home.study_folder import StudyFolder
+from tuner.model.archive import read_card
+from tuner.model.export import load_export
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from tests.report.made_study import confirm, free_baselines, make_study
-from tuner.atomic import write_whole
-from tuner.cli.twins import _kept_facts
+from tuner.cli.commands.twins import _kept_facts
 from tuner.errors import BankError, StudyError, TunerError
 from tuner.features.bank import FeatureBank
-from tuner.report.page import render_report
-from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.free import load_free
+from tuner.files import write_whole
+from tuner.home.free import load_free
+from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.report.page.page import render_report
 
 CLASSES = ["a", "b", "<c>"]
 BAD: dict[str, bytes] = {

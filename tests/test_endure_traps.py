@@ -15,8 +15,8 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image
 
-from tuner.search.folder import StudyFolder
-from tuner.training.archive import read_card
+from tuner.home.study_folder import StudyFolder
+from tuner.model.archive import read_card
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 TINY = """

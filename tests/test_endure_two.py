@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
 from tuner.tracking.connection import connect
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import tuner  # noqa: F401  # a fixture
-from tuner.search.folder import StudyFolder
-from tuner.training.archive import read_card
+from tuner.home.study_folder import StudyFolder
+from tuner.model.archive import read_card
 
 pytestmark = pytest.mark.slow
 

@@ -27,17 +27,17 @@ import pytest
 import yaml
 
 import tuner
-from tests.made_model import NAMES
+from tests.model.made_model import NAMES
 from tests.report.made_study import make_study
-from tuner.cli.run import RunOptions
-from tuner.cli.terminal import command, make_console, say, say_step
+from tuner.cli.commands.run import RunOptions
+from tuner.cli.show.terminal import command, make_console, say, say_step
 from tuner.errors import ExportError, StudyError, TrackingError, TunerError, without_password
-from tuner.export import build_export, choose_record, load_export, write_export
 from tuner.home import Home
-from tuner.predict import load_classifier
+from tuner.model.export import build_export, choose_record, load_export, write_export
+from tuner.model.keras_model import save_model
+from tuner.model.predict import load_classifier
 from tuner.search.journal import open_storage
 from tuner.tracking.connection import connect
-from tuner.training.model import save_model
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 SECRET = "hunter2"
@@ -411,7 +411,7 @@ def test_a_traceback_on_request_has_no_password(monkeypatch, capsys, tmp_path):
         except OSError as error:
             raise TunerError("no") from error
 
-    monkeypatch.setattr("tuner.cli.look.show_status", fail)
+    monkeypatch.setattr("tuner.cli.commands.look.show_status", fail)
     monkeypatch.setattr(sys, "argv", ["tuner", "--debug", "status"])
     with pytest.raises(SystemExit):
         main()

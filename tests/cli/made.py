@@ -15,9 +15,9 @@ from tuner.data.index import ImageIndex
 from tuner.data.split import make_split
 from tuner.evaluation.metrics import scores
 from tuner.home import Home
-from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.records import Record, save_record
-from tuner.search.space import Params
+from tuner.home.records import Record, save_record
+from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.setting import Setting
 
 HOSTILE = [
     "[bold]x[/bold]",
@@ -51,7 +51,7 @@ def make_record(
         "kind": "trial",
         "name": f"trial-{number:05d}",
         "number": number,
-        "params": Params(1.8, 0.4, 3, "effective_number"),
+        "params": Setting(1.8, 0.4, 3, "effective_number"),
         "state": "complete",
         "reason": None,
         "value": found.get("macro_recall"),
@@ -73,7 +73,7 @@ def make_record(
 
 def make_baseline(matrix: Sequence[Sequence[int]], name: str = "balanced") -> Record:
     """The baseline of that name."""
-    params = Params(0.0, 1.0, 0, "none" if name == "cross_entropy" else "balanced")
+    params = Setting(0.0, 1.0, 0, "none" if name == "cross_entropy" else "balanced")
     made = make_record(matrix, kind="baseline", name=f"baseline-{name}", params=params)
     return replace(made, number=None)
 

@@ -154,7 +154,7 @@ def test_control_characters_in_an_error_are_not_obeyed(tuner, monkeypatch):
     def fail(*arguments, **options):
         raise StudyError("class '\x1b[2Jx'", where="a\rb", do="mend it")
 
-    monkeypatch.setattr("tuner.cli.look.show_status", fail)
+    monkeypatch.setattr("tuner.cli.commands.look.show_status", fail)
     done = tuner("status")
     assert done.err == "error: class '�[2Jx'\n  a�b\n  mend it\n"
 
@@ -165,7 +165,7 @@ def test_an_interrupt_is_code_130(tuner, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.cli.look.show_status", interrupt)
+    monkeypatch.setattr("tuner.cli.commands.look.show_status", interrupt)
     assert tuner("status") == (130, "", "")
 
 
@@ -174,13 +174,13 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_is_code_130(tmp_p
     program = (
         "import os, signal, sys\n"
         "sys.argv = ['tuner', 'status']\n"
-        "import tuner.cli.look\n"
+        "import tuner.cli.commands.look\n"
         "def load(*_, **__):\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    except KeyboardInterrupt as error:\n"
         "        raise eval(os.environ['KIND'])('initialization failed') from error\n"
-        "tuner.cli.look.show_status = load\n"
+        "tuner.cli.commands.look.show_status = load\n"
         "from tuner.cli import main\n"
         "main()"
     )

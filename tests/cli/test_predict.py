@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.made_model import NAMES, write_model, write_photos
+from tests.model.made_model import NAMES, write_model, write_photos
 
 
 @pytest.fixture(scope="module")

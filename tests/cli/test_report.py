@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from tests.report.made_study import make_study
 from tuner.config import parse_study
 from tuner.home import Home
-from tuner.search.session import data_root
+from tuner.home.founding import data_root
 
 
 @pytest.fixture

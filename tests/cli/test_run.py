@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.cli.commands import COMMANDS, parse
 from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
-from tuner.cli.run import RunOptions, print_winner
-from tuner.cli.terminal import make_console
+from tuner.cli.commands.run import RunOptions, print_winner
+from tuner.cli.show.terminal import make_console
 from tuner.errors import UsageError
 from tuner.home import Home
-from tuner.search.free import FreeBaseline, save_free
+from tuner.home.free import FreeBaseline, save_free
 
 words = st.text(min_size=1).filter(lambda text: "\0" not in text)
 

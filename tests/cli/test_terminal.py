@@ -14,9 +14,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.cli.made import HOSTILE, make_baseline, make_matrix, make_record
-from tuner.cli.leader_board import LeaderBoard
-from tuner.cli.tables import class_table, openings, rarest, result_table, sealed_table, title
-from tuner.cli.terminal import (
+from tuner.cli.show.board import LeaderBoard
+from tuner.cli.show.lines import TrialLines, fit
+from tuner.cli.show.tables import class_table, openings, rarest, result_table, sealed_table, title
+from tuner.cli.show.terminal import (
     command,
     make_console,
     pad_left,
@@ -28,9 +29,8 @@ from tuner.cli.terminal import (
     short_names,
     warn,
 )
-from tuner.cli.trial_lines import TrialLines, fit
-from tuner.search.space import Params
-from tuner.training.folds import Epoch
+from tuner.home.listener import Epoch
+from tuner.setting import Setting
 
 SUPPORT = [40, 35, 30, 25, 20, 15, 12, 10, 9, 8]
 MATRIX = make_matrix(SUPPORT, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
@@ -194,7 +194,7 @@ def test_the_board_fits_and_shows_best_baselines_and_what_trains(width):
         make_baseline(MATRIX, "cross_entropy"),
     ):
         board.end(record, n_finished=2, n_trials=10)
-    board.start("trial-00003", Params(1.8, 0.4, 3, "balanced"))
+    board.start("trial-00003", Setting(1.8, 0.4, 3, "balanced"))
     board.epoch("trial-00003", epoch_of(better, 6))
     on = console(width, is_terminal=True)
     on.print(board.drawn(width=width, height=40))
@@ -229,7 +229,7 @@ def test_nothing_of_the_board_stays():
 
     def interrupted():
         with lines.shown():
-            lines.trial_started("trial-00003", Params(1.8, 0.4, 3, "balanced"))
+            lines.trial_started("trial-00003", Setting(1.8, 0.4, 3, "balanced"))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuner.cli.twins import leak_facts, leak_sentence, pair_facts, split_by_twins
+from tuner.cli.commands.twins import leak_facts, leak_sentence, pair_facts, split_by_twins
 from tuner.config import parse_study
-from tuner.data.duplicates import Twins, linked_groups
 from tuner.data.index import ImageIndex
+from tuner.data.near_duplicates.find import Twins, linked_groups
 from tuner.errors import SplitError
 from tuner.home import Home
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
 
 STUDY = """
 name: planted
@@ -198,7 +198,7 @@ def test_a_study_grouped_by_near_duplicates_goes_on_and_trains_again(tuner, tmp_
 @pytest.mark.slow
 def test_run_warns_of_a_split_that_leaks_and_says_it_again(tuner, tmp_path, monkeypatch):
     """The warning comes with the command that shows the pairs, on every start."""
-    from tuner.features import weights_source
+    from tuner.features.weights import resolve as weights_source
 
     write_planted(tmp_path / "images")
     Path("x.yaml").write_text(STUDY.format(group_by="null"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tuner.home.study_folder import StudyFolder
 from tuner.search.database import open_database
-from tuner.search.folder import StudyFolder
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'imbalance-tuner[ray]'")
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from tuner.cluster.tasks import Job
 from tuner.config import parse_study
 from tuner.errors import StudyError
 from tuner.features.source import FeatureSource, open_features
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
 
 STUDY = "{name: x, data: {source: digits, image_px: 32}, backbone: {weights: random}}"

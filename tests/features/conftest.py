@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuner.features.weights_source import resolve_weights
+from tuner.features.weights.resolve import resolve_weights
 
 
 @pytest.fixture(scope="session")

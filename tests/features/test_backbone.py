@@ -9,7 +9,7 @@ from tuner.data.images import read_image
 from tuner.errors import WeightsError
 from tuner.features.backbone import N_FEATURES, Extractor, build_backbone, preprocess
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
-from tuner.features.weights_source import ResolvedWeights, resolve_weights
+from tuner.features.weights.resolve import ResolvedWeights, resolve_weights
 
 PX, BATCH = 32, 8
 

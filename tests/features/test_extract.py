@@ -249,7 +249,7 @@ CHILD = """
     from tuner.features.backbone import Extractor, build_backbone
     from tuner.features.bank import FeatureBank
     from tuner.features.extract import ViewOf, fill_bank
-    from tuner.features.weights_source import resolve_weights
+    from tuner.features.weights.resolve import resolve_weights
 
     pictures, folder = (Path(a) for a in sys.argv[1:3])
     names = [line.split() for line in sys.stdin]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from tuner.imbalance import weights as weights_module
-from tuner.imbalance.augmentation import training_rows
+from tuner.imbalance.rows import training_rows
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES, class_weights, effective_number
 
 # Deadline and health check would measure the machine, not the code.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.report.made_study import HOSTILE, confirm, free_baselines, make_study
-from tuner.report.page import render_report
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
+from tuner.report.page.page import render_report
 
 VOID = {"meta", "img", "br", "hr", "input", "link", "wbr"}
 

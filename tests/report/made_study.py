@@ -21,10 +21,10 @@ from tuner.data.index import ImageIndex
 from tuner.data.split import make_split
 from tuner.evaluation.intervals import wilson_interval
 from tuner.evaluation.metrics import confusion_matrix, log_softmax, macro_recall, scores
-from tuner.search.baselines import TITLES, baselines
-from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.records import Record, save_record
-from tuner.search.space import Params
+from tuner.home.baselines import TITLES, baselines
+from tuner.home.records import Record, save_record
+from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.setting import Setting
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -70,7 +70,7 @@ def make_study(
     for key, params in baselines(n_classes=len(class_names)).items():
         _add(folder, "baseline", f"baseline-{key}", None, params, hard, rng)
     for number in range(3, 3 + trials):
-        params = Params(
+        params = Setting(
             float(rng.uniform(0, 5)),
             float(rng.uniform(0.05, 0.95)),
             int(rng.integers(0, 9)),
@@ -78,7 +78,7 @@ def make_study(
         )
         state = "failed" if number == 12 else "complete" if rng.random() < 0.5 else "pruned"
         if number == 3:
-            params, state = Params(2.1, 0.6, 3, "sqrt"), "complete"
+            params, state = Setting(2.1, 0.6, 3, "sqrt"), "complete"
         _add(folder, "trial", f"trial-{number:05d}", number, params, hard, rng, state=state)
     return folder
 
@@ -137,7 +137,7 @@ def _png(k: int, i: int) -> bytes:
     return stream.getvalue()
 
 
-def _quality(params: Params) -> tuple[float, float]:
+def _quality(params: Setting) -> tuple[float, float]:
     """How well a setting does on all classes and, beyond that, on rare ones."""
     weights = {"none": 0.0, "sqrt": 0.8, "balanced": 0.7, "effective_number": 0.5}
     rare = weights[params.class_weight_mode] + 0.12 * params.augmentation_multiplier
@@ -149,7 +149,7 @@ def _add(
     kind: str,
     name: str,
     number: int | None,
-    params: Params,
+    params: Setting,
     hard: np.ndarray,
     rng: np.random.Generator,
     *,

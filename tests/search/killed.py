@@ -24,12 +24,12 @@ import numpy as np
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-import tuner.search.objective
-from tests.search.small_study import Heard, Small, quick_training, results_of, trials_of
-from tuner.search import records
-from tuner.search.folder import StudyFolder
-from tuner.search.recorder import NoRecorder
-from tuner.search.session import open_study
+import tuner.training.trial
+from tests.small_study import Heard, Small, quick_training, results_of, trials_of
+from tuner.home import records
+from tuner.home.founding import open_study
+from tuner.home.recorder import NoRecorder
+from tuner.home.study_folder import StudyFolder
 from tuner.search.study import open_search, open_storage, run_search
 
 
@@ -38,7 +38,7 @@ def main(spec: dict[str, Any]) -> None:
     os.fsync = lambda number: None  # a killed process loses nothing that it has written
     place, data, overrides = Path(spec["place"]), Path(spec["data"]), spec["overrides"]
     if spec["quick"]:
-        tuner.search.objective.train_trials = quick_training
+        tuner.training.trial.train_trials = quick_training
     start = _starter(data, overrides, is_quick=spec["quick"])
     for number, plan in enumerate(spec["plans"]):
         home = place / str(number)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.search.small_study import Heard, Small
-from tuner.search.records import Record
+from tests.small_study import Heard, Small
+from tuner.home.records import Record
 from tuner.search.study import run_search
 
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.small_study import Small, results_of, trials_of
+from tests.small_study import Small, results_of, trials_of
 from tuner.search.study import run_search
 
 # A limit on the size of files gives EFBIG in the middle of a write, as a full disk gives ENOSPC.
 SEARCH = """
 import json, resource, signal, sys
 from pathlib import Path
-import tuner.search.objective
-from tests.search.small_study import Small, quick_training
+import tuner.training.trial
+from tests.small_study import Small, quick_training
 from tuner.search.study import run_search
-tuner.search.objective.train_trials = quick_training
+tuner.training.trial.train_trials = quick_training
 search = Small(Path(sys.argv[1]), Path(sys.argv[2])).open("search.trials=5")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))

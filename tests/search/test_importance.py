@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.cli.made import make_record
-from tests.search.small_study import small_config
+from tests.small_study import small_config
 from tuner.search.importance import importances
-from tuner.search.space import Params
+from tuner.setting import Setting
 
 MODES = ("none", "sqrt", "balanced", "effective_number")
 
@@ -17,7 +17,7 @@ def trials(n, value):
     """Records of `n` random settings with values by a function of the setting."""
     rng = np.random.default_rng(0)
     for number in range(n):
-        params = Params(
+        params = Setting(
             rng.uniform(0, 5), rng.uniform(0.05, 1), int(rng.integers(0, 9)), rng.choice(MODES)
         )
         record = make_record(((800, 200), (100, 300)), number, params=params)

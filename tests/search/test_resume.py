@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.search.small_study import Heard, Small, quick_training, results_of, trials_of
-from tuner.search import batch, records, study
-from tuner.search.records import Record
+from tests.small_study import Heard, Small, quick_training, results_of, trials_of
+from tuner.home import records
+from tuner.home.records import Record
+from tuner.search import batch, study
 from tuner.search.study import Search, n_finished, run_search
 
 # Optuna's journal operations.
@@ -85,7 +86,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> Calla
     def outcome(*overrides: str) -> Outcome:
         if overrides not in known:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("tuner.search.objective.train_trials", quick_training)
+                patch.setattr("tuner.training.trial.train_trials", quick_training)
                 search = start(Small(tmp_path_factory.mktemp("home"), data_home), *overrides)
             known[overrides] = trials_of(search.study), results_of(search.folder)
         return known[overrides]

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from tests.search.small_study import small_config
+from tests.small_study import small_config
 from tuner.errors import StudyError
 from tuner.home import Home
 from tuner.search.journal import open_storage

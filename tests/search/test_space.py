@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.search.small_study import small_config
+from tests.small_study import small_config
+from tuner.home.baselines import TITLES, baselines
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
-from tuner.search.baselines import TITLES, baselines
-from tuner.search.space import Params, distributions, is_inside
+from tuner.search.space import distributions, is_inside
+from tuner.setting import Setting
 
 PARAMS = st.builds(
-    Params,
+    Setting,
     gamma=st.floats(0, 5),
     alpha=st.floats(0.05, 1),
     augmentation_multiplier=st.integers(0, 8),
@@ -22,20 +23,20 @@ PARAMS = st.builds(
 
 
 @given(params=PARAMS)
-def test_params_and_plain_values_are_inverse(params: Params) -> None:
+def test_params_and_plain_values_are_inverse(params: Setting) -> None:
     """`from_dict` undoes `as_dict` and ignores what else it is given."""
-    assert Params.from_dict({**params.as_dict(), "seed": 3}) == params
+    assert Setting.from_dict({**params.as_dict(), "seed": 3}) == params
 
 
 def test_missing_hyperparameter_is_a_key_error() -> None:
     """Three of the four are not a setting."""
     with pytest.raises(KeyError, match="alpha"):
-        Params.from_dict({"gamma": 1.0, "augmentation_multiplier": 0})
+        Setting.from_dict({"gamma": 1.0, "augmentation_multiplier": 0})
 
 
 def test_params_read_as_one_short_line() -> None:
     """The short form of tables shows all four."""
-    assert str(Params(1.8, 0.4, 3, "balanced")) == "γ1.80 α0.40 ×3 balanced"
+    assert str(Setting(1.8, 0.4, 3, "balanced")) == "γ1.80 α0.40 ×3 balanced"
 
 
 def test_space_is_what_the_study_file_says() -> None:
@@ -55,7 +56,7 @@ def test_alpha_of_two_classes_stops_short_of_one() -> None:
 
 
 @given(params=PARAMS)
-def test_inside_is_what_optuna_accepts(params: Params) -> None:
+def test_inside_is_what_optuna_accepts(params: Setting) -> None:
     """A setting is inside exactly when Optuna takes it as a trial of the space."""
     config = small_config(
         "search.gamma=[1, 3]",
@@ -76,7 +77,7 @@ def test_inside_is_what_optuna_accepts(params: Params) -> None:
 def test_borders_belong_to_the_space(name: str) -> None:
     """Both ends of a range are inside, and what lies beyond is not."""
     space = distributions(small_config(), n_classes=5)
-    middle = Params(2.0, 0.5, 3, "none")
+    middle = Setting(2.0, 0.5, 3, "none")
     low, high = space[name].low, space[name].high
     assert is_inside(replace(middle, **{name: low}), space)
     assert is_inside(replace(middle, **{name: high}), space)
@@ -86,7 +87,7 @@ def test_borders_belong_to_the_space(name: str) -> None:
 def test_unknown_distribution_is_a_bug() -> None:
     """A kind of distribution that nobody thought of is not taken for inside."""
     with pytest.raises(TypeError, match="unknown distribution"):
-        is_inside(Params(0.0, 1.0, 0, "none"), {"gamma": object()})
+        is_inside(Setting(0.0, 1.0, 0, "none"), {"gamma": object()})
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
@@ -94,9 +95,9 @@ def test_baselines_are_the_three_of_the_design(n_classes: int) -> None:
     """Cross-entropy, balanced and published recipe; with two classes alpha 0.5 in all."""
     plain, recipe = (0.5, 0.5) if n_classes == 2 else (1.0, 0.25)
     assert list(baselines(n_classes=n_classes).items()) == [
-        ("cross_entropy", Params(0.0, plain, 0, "none")),
-        ("balanced", Params(0.0, plain, 0, "balanced")),
-        ("published_recipe", Params(2.0, recipe, 4, "balanced")),
+        ("cross_entropy", Setting(0.0, plain, 0, "none")),
+        ("balanced", Setting(0.0, plain, 0, "balanced")),
+        ("published_recipe", Setting(2.0, recipe, 4, "balanced")),
     ]
 
 

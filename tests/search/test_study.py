@@ -12,14 +12,14 @@ import optuna
 import pytest
 from keras import ops
 
-import tuner.search.objective
-from tests.search.small_study import Heard, Kept, Small, quick_training, results_of, trials_of
+import tuner.training.trial
+from tests.small_study import Heard, Kept, Small, quick_training, results_of, trials_of
 from tuner.errors import StudyError
+from tuner.home.baselines import baselines
+from tuner.home.records import Record, load_log_prob, winner
 from tuner.search import batch
-from tuner.search.baselines import baselines
-from tuner.search.records import Record, load_log_prob, winner
-from tuner.search.space import Params
 from tuner.search.study import Search, n_finished, run_search
+from tuner.setting import Setting
 
 BASELINES = [f"baseline-{name}" for name in baselines(n_classes=5)]
 # Trains until patience ends it, each setting at its own epoch.
@@ -68,7 +68,7 @@ class TestWholeStudy:
         assert [t.user_attrs.get("baseline") for t in trials] == [*BASELINES, *[None] * 4]
         for trial in trials:
             record = by_name[trial.user_attrs.get("baseline") or f"trial-{trial.number:05d}"]
-            assert Params.from_dict(trial.params) == record.params
+            assert Setting.from_dict(trial.params) == record.params
             assert trial.value == record.value
             assert list(trial.intermediate_values.values()) == record.curves["objective"]
             assert record.environment == {"backend": "test"}
@@ -265,7 +265,7 @@ class TestBaselinesAndSampler:
                     result.state, result.reason = "failed", "training loss is nan at step 9"
             return results
 
-        monkeypatch.setattr(tuner.search.objective, "train_trials", spoilt)
+        monkeypatch.setattr(tuner.training.trial, "train_trials", spoilt)
         search = ran(small)
         told = [
             t.user_attrs["baseline"] for t in search.study.trials if "baseline" in t.user_attrs
@@ -385,7 +385,7 @@ class TestFailures:
             calls.append(1)
             if len(calls) > 3 and len(calls) % 3:
                 raise MemoryError
-            return tuner.search.objective.train_prepared(*args, **options)
+            return tuner.training.trial.train_prepared(*args, **options)
 
         monkeypatch.setattr(batch, "train_prepared", sometimes)
         search = ran(small, "search.trials=2")
@@ -407,7 +407,7 @@ class TestFailures:
             calls.append(1)
             if len(calls) == 1 + -(-3 // size):  # the first batch after the baselines
                 raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
-            return tuner.search.objective.train_prepared(*args, **options)
+            return tuner.training.trial.train_prepared(*args, **options)
 
         monkeypatch.setattr(batch, "train_prepared", hungry)
         search = ran(small, f"search.batch={size}", "search.trials=2")
@@ -431,7 +431,7 @@ class TestFailures:
                 calls.append(1)
                 if len(calls) == 5:
                     raise TypeError("a bug")
-                return tuner.search.objective.train_prepared(*args, **options)
+                return tuner.training.trial.train_prepared(*args, **options)
 
             patch.setattr(batch, "train_prepared", broken)
             with pytest.raises(TypeError, match="a bug"):

@@ -20,9 +20,9 @@ from tuner.config import parse_study
 from tuner.data.index import ImageIndex
 from tuner.data.split import make_split
 from tuner.evaluation.metrics import confusion_matrix, scores
-from tuner.search.folder import StudyFolder, create_study_folder
-from tuner.search.records import Record, save_record
-from tuner.search.space import Params
+from tuner.home.records import Record, save_record
+from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.setting import Setting
 from tuner.tracking.connection import connect
 from tuner.tracking.mlflow_recorder import MlflowRecorder
 
@@ -64,7 +64,7 @@ class Study:
             "kind": kind,
             "name": name,
             "number": number,
-            "params": Params(1.8, 0.4, 3, "balanced"),
+            "params": Setting(1.8, 0.4, 3, "balanced"),
             "state": "complete",
             "reason": None,
             "value": scores(matrix)["macro_recall"],

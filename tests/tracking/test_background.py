@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tuner.search.recorder import NoRecorder
+from tuner.home.recorder import NoRecorder
 from tuner.tracking.background import BackgroundRecorder
 from tuner.tracking.mlflow_recorder import sync_study
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.test_server import server, until
-from tuner.search.folder import StudyFolder
+from tuner.home.study_folder import StudyFolder
 from tuner.tracking.background import BackgroundRecorder
 from tuner.tracking.mlflow_recorder import sync_study
 

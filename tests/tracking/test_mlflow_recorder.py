@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tuner.errors import TrackingError
-from tuner.search.folder import StudyFolder
-from tuner.search.space import Params
+from tuner.home.study_folder import StudyFolder
+from tuner.setting import Setting
 from tuner.tracking.mlflow_recorder import sync_study
 
 HOSTILE = ["support", "a/b(c)%", "..", "x" * 300, "😀", "猫", "<script>", "Cat", "cat", "$a$ `b`"]
@@ -60,7 +60,7 @@ def test_each_record_is_a_child_with_the_state_and_times_of_the_record(study, ma
 def test_params_and_metrics_can_be_searched_and_charted(study, make_recorder, kept):
     """The four hyperparameters are params; recalls are metrics; curves have every epoch."""
     record = study.add(number=3)
-    write(make_recorder(), study, record, study.add(number=4, params=Params(0, 1, 0, "none")))
+    write(make_recorder(), study, record, study.add(number=4, params=Setting(0, 1, 0, "none")))
     (found,) = kept().runs("params.class_weight_mode = 'balanced' and metrics.`recall/two` > 0.1")
     assert found.data.params["gamma"] == "1.8"
     assert found.data.metrics["trial_number"] == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.search.recorder import NoRecorder
+from tuner.home.recorder import NoRecorder
 from tuner.tracking.background import BackgroundRecorder
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from tests.made_model import IMAGE_PX, NAMES, write_model
+from tests.model.made_model import IMAGE_PX, NAMES, write_model
 from tuner.tracking.registry import CHAMPION, register_model
 
 pytestmark = [

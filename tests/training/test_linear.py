@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
-from tuner.training.linear import fit_logistic_regression, fit_nearest_class_mean
+from tuner.training.free import fit_logistic_regression, fit_nearest_class_mean
 
 X, y = load_digits(return_X_y=True)
 X = X[:, 1:].astype(np.float32)  # the first pixel is always 0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
 
-from tuner.training.compiled import value_and_grad
+from tuner.training.bank.compiled import value_and_grad
 from tuner.training.losses import FocalLoss, focal_loss, focal_terms
 
 GAMMAS = [0.0, 0.3, 1.0, 2.0, 5.0]

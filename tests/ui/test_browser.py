@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 
 from tests.report.made_study import HOSTILE, confirm, make_study
 from tests.ui.conftest import QUESTION
-from tuner.report.page import render_report
-from tuner.search.folder import StudyFolder
-from tuner.search.records import winner
+from tuner.home.records import winner
+from tuner.home.study_folder import StudyFolder
+from tuner.report.page.page import render_report
 from tuner.tracking.content import run_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

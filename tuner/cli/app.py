@@ -91,7 +91,7 @@ def init(
 
     Example:  tuner init data/steel -o studies/steel.yaml
     """
-    from tuner.cli.look import init_study
+    from tuner.cli.commands.look import init_study
 
     init_study(data, output=output, root=root, group_by=group_by, home=home)
 
@@ -110,7 +110,7 @@ def check(
 
     Example:  tuner check studies/steel.yaml
     """
-    from tuner.cli.look import check_study
+    from tuner.cli.commands.look import check_study
 
     check_study(
         study,
@@ -164,7 +164,7 @@ def run(
 
     Example:  tuner run studies/steel.yaml --trials 60
     """
-    from tuner.cli.run import RunOptions, run_study
+    from tuner.cli.commands.run import RunOptions, run_study
 
     options = RunOptions(
         study,
@@ -194,7 +194,7 @@ def status(
 
     Example:  tuner status steel
     """
-    from tuner.cli.look import show_status
+    from tuner.cli.commands.look import show_status
 
     show_status(study, home=home, as_json=as_json)
 
@@ -226,11 +226,11 @@ def ui(
     Example:  tuner ui steel
     """
     if optuna:
-        from tuner.cli.dashboard import open_dashboard
+        from tuner.cli.commands.dashboard import open_dashboard
 
         open_dashboard(study, home=home, host=host, port=port or 8080, opens_browser=browser)
         return
-    from tuner.cli.ui import open_ui
+    from tuner.cli.commands.ui import open_ui
 
     open_ui(
         study,
@@ -262,7 +262,7 @@ def confirm(
 
     Example:  tuner confirm steel
     """
-    from tuner.cli.confirm import ConfirmOptions, confirm_study
+    from tuner.cli.commands.confirm import ConfirmOptions, confirm_study
 
     confirm_study(ConfirmOptions(study, seeds, top, again, home, tracking_uri, quiet, as_json))
 
@@ -280,7 +280,7 @@ def report(
 
     Example:  tuner report steel -o report.html
     """
-    from tuner.cli.report import report_study
+    from tuner.cli.commands.report import report_study
 
     report_study(study, output=output, home=home, tracking_uri=tracking_uri)
 
@@ -305,7 +305,7 @@ def export(
 
     Example:  tuner export steel -o best.yaml
     """
-    from tuner.cli.train import export_study
+    from tuner.cli.commands.train import export_study
 
     export_study(study, output=output, trial=trial, tau=tau, home=home)
 
@@ -346,7 +346,7 @@ def train(
 
     Example:  tuner train best.yaml -o best.keras
     """
-    from tuner.cli.train import TrainOptions, train_export
+    from tuner.cli.commands.train import TrainOptions, train_export
 
     train_export(
         TrainOptions(
@@ -369,7 +369,7 @@ def predict(
 
     Example:  tuner predict best.keras photos/ > classes.csv
     """
-    from tuner.cli.predict import predict_images
+    from tuner.cli.commands.predict import predict_images
 
     predict_images(model, images, as_json=as_json, output=output)
 
@@ -380,7 +380,7 @@ def sync(study: _Study, home: _Home = None, tracking_uri: _Tracking = None) -> N
 
     Example:  tuner sync steel
     """
-    from tuner.cli.ui import sync_mirror
+    from tuner.cli.commands.ui import sync_mirror
 
     sync_mirror(study, home=home, tracking_uri=tracking_uri)
 

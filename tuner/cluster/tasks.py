@@ -68,14 +68,14 @@ def work(job: Job) -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from tuner.mirror import make_recorder
-    from tuner.search.folder import find_study
-    from tuner.search.inputs import LiveSource, load_inputs
+    from tuner.home.founding import data_root
+    from tuner.home.listener import QuietListener
+    from tuner.home.study_folder import find_study
     from tuner.search.journal import open_storage
-    from tuner.search.quiet import QuietListener
-    from tuner.search.session import data_root
     from tuner.search.study import open_search
-    from tuner.search.workers import join_study, run_worker
+    from tuner.search.workers.worker import join_study, run_worker
+    from tuner.tracking.mirror import make_recorder
+    from tuner.training.inputs import LiveSource, load_inputs
 
     source = _open_source(job)
     home = Home(job.home)
@@ -114,14 +114,14 @@ def _open_source(job: Job) -> FeatureSource:
     """
     os.chdir(job.folder)
     from tuner.features.source import open_features
-    from tuner.features.weights_source import resolve_weights
+    from tuner.features.weights.resolve import resolve_weights
 
     weights = resolve_weights(job.config.backbone.weights)
     source = open_features(
         job.config, Home(job.home), weights=weights, device=find_worker_device()
     )
     if source.bank.folder.name != job.bank:
-        from tuner.search.membership import differences
+        from tuner.search.workers.membership import differences
 
         raise StudyError(
             "a node would not compute the numbers of the others: "

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from tuner.features.weights_source import ResolvedWeights, load_backbone_weights
+from tuner.features.weights.resolve import ResolvedWeights, load_backbone_weights
 
 N_FEATURES = 2048
 

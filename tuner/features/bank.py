@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.atomic import listed, sweep, write_whole
 from tuner.errors import BankError
+from tuner.files import listed, sweep, write_whole
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

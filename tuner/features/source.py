@@ -17,9 +17,9 @@ from tuner.features.extract import (
     fill_chunks,
     missing_chunks,
 )
-from tuner.features.weights_source import ResolvedWeights
+from tuner.features.weights.resolve import ResolvedWeights
+from tuner.files import turn
 from tuner.home import Home
-from tuner.locks import turn
 
 # Rows a pass: enough to fill the device, few enough for a small card at 224 px.
 _BATCH = {"cpu": 32, "gpu": 128}

@@ -8,10 +8,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
+from tuner.home.records import trial_name
 from tuner.search.samplers import make_sampler
-from tuner.search.space import Params
-from tuner.search.state import Search, Slot, n_ended, n_finished, trial_name
-from tuner.training.compiled import is_cpu
+from tuner.search.state import Search, Slot, n_ended, n_finished
+from tuner.setting import Setting
+from tuner.training.bank.compiled import is_cpu
 
 _ON_GPU = 8  # trials: beyond it a card gains little, and TPE knows less when it asks (note 009)
 
@@ -58,7 +59,7 @@ def ask(search: Search, *, place: int, is_retry: bool) -> Slot:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         trial = search.study.ask(fixed_distributions=dict(search.space))
     attempt = int(trial.user_attrs.get("attempt", 1))
-    params = Params.from_dict(trial.params)
+    params = Setting.from_dict(trial.params)
     return Slot("trial", trial_name(trial.number), params, trial, attempt)
 
 

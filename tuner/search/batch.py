@@ -13,21 +13,15 @@ from collections.abc import Sequence
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
+from tuner.home.listener import Epoch
+from tuner.home.records import Record, remove_record, save_record, trial_name
 from tuner.search.ask import asked_params, queue_again
-from tuner.search.objective import (
-    Evaluated,
-    Prepared,
-    objective_value,
-    prepare,
-    train_prepared,
-)
 from tuner.search.outcome import make_record
-from tuner.search.records import Record, remove_record, save_record
-from tuner.search.space import Params
-from tuner.search.state import Search, Slot, n_finished, trial_name
+from tuner.search.state import Search, Slot, n_finished
 from tuner.search.tell import TakenOverError, tell
-from tuner.training.compiled import is_out_of_memory
-from tuner.training.folds import Epoch
+from tuner.setting import Setting
+from tuner.training.bank.compiled import is_out_of_memory
+from tuner.training.trial import Evaluated, Prepared, objective_value, prepare, train_prepared
 
 
 def train_batch(search: Search, slots: Sequence[Slot]) -> list[Record]:
@@ -126,7 +120,7 @@ def finish(
 def give_up(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:
     """Let a trial fail for good whose process died too often."""
     reason = f"its process died {attempt} times (search.retries: {search.config.search.retries})"
-    params = Params.from_dict(asked_params(frozen))
+    params = Setting.from_dict(asked_params(frozen))
     trial = running_trial(search, frozen)
     slot = Slot("trial", trial_name(frozen.number), params, trial, attempt)
     finish(search, [slot], [None], started_s=time.time(), reason=reason)

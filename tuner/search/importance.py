@@ -16,7 +16,7 @@ from optuna.trial import create_trial
 
 from tuner.config import StudyConfig
 from tuner.evaluation.intervals import macro_recall_standard_error
-from tuner.search.records import Record
+from tuner.home.records import Record
 from tuner.search.space import distributions, is_inside
 
 GROUPS = {

@@ -10,8 +10,8 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from tuner.errors import StudyError
+from tuner.files import turn
 from tuner.home import Home
-from tuner.locks import turn
 from tuner.search.database import is_shared, open_database
 
 

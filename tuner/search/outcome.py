@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 
 from tuner.config import StudyConfig
-from tuner.search.objective import Evaluated, Prepared, constraints_of
-from tuner.search.records import Record
+from tuner.home.records import Record
 from tuner.search.state import Slot
+from tuner.training.trial import Evaluated, Prepared, constraints_of
 
 
 def make_record(

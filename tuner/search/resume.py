@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.home.records import load_record, trial_name
 from tuner.search.ask import ask, asked_params, origin, queue_again, waiting_trials
 from tuner.search.batch import give_up, running_trial
-from tuner.search.records import load_record
-from tuner.search.state import Search, trial_name
+from tuner.search.state import Search
 from tuner.search.tell import tell
 
 

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
-from tuner.search.folder import StudyFolder
-from tuner.search.inputs import SearchInputs
-from tuner.search.recorder import Recorder
-from tuner.search.records import Kind, Record
-from tuner.search.space import Params
-from tuner.training.folds import Epoch
+from tuner.home.listener import Listener
+from tuner.home.recorder import Recorder
+from tuner.home.records import Kind
+from tuner.home.study_folder import StudyFolder
+from tuner.setting import Setting
+from tuner.training.inputs import SearchInputs
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-class Listener(Protocol):
-    """Hears what happens, to show it."""
-
-    def trial_started(self, name: str, params: Params) -> None:
-        """A trial or baseline starts to train."""
-
-    def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
-        """One of its epochs has ended."""
-
-    def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
-        """Its record is on disk."""
-
-    def step(self, text: str) -> None:
-        """Something without epochs begins that takes a while."""
-
-    def message(self, text: str) -> None:
-        """Something that the user should know."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +51,10 @@ class Slot(NamedTuple):
 
     kind: Kind
     name: str
-    params: Params
+    params: Setting
     trial: optuna.trial.Trial | None = None
     attempt: int = 1
     of: str | None = None
-
-
-def trial_name(number: int) -> str:
-    """Name of a trial's record."""
-    return f"trial-{number:05d}"
 
 
 def n_finished(search: Search) -> int:

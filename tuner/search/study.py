@@ -9,21 +9,22 @@ from optuna.storages import BaseStorage
 
 from tuner.config import StudyConfig
 from tuner.errors import StudyError
+from tuner.home.baselines import PLAIN, baselines
+from tuner.home.free import load_free, save_free
+from tuner.home.listener import Listener
+from tuner.home.recorder import Recorder
+from tuner.home.records import Record, load_log_prob
+from tuner.home.study_folder import StudyFolder
 from tuner.search.ask import next_batch, trials_at_once
-from tuner.search.baselines import PLAIN, baselines
 from tuner.search.batch import train_batch
-from tuner.search.folder import StudyFolder
-from tuner.search.free import load_free, save_free
-from tuner.search.free_runs import evaluate_free
-from tuner.search.inputs import SearchInputs
 from tuner.search.journal import open_storage
-from tuner.search.recorder import Recorder
-from tuner.search.records import Record, load_log_prob
 from tuner.search.resume import settle_dead_trials
 from tuner.search.samplers import make_pruner
 from tuner.search.space import distributions
-from tuner.search.state import Listener, Search, Slot, n_finished
+from tuner.search.state import Search, Slot, n_finished
 from tuner.search.tell import restore_trials, teach_baseline
+from tuner.training.free import evaluate_free
+from tuner.training.inputs import SearchInputs
 
 _FAILURES_IN_A_ROW = 3
 

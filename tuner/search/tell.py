@@ -6,7 +6,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from tuner.search.records import Record
+from tuner.home.records import Record
 from tuner.search.space import is_inside
 from tuner.search.state import Search
 

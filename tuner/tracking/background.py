@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tuner.errors import StudyError
-from tuner.search.folder import StudyFolder
-from tuner.search.recorder import Recorder
-from tuner.search.records import Record, load_record
+from tuner.home.recorder import Recorder
+from tuner.home.records import Record, load_record
+from tuner.home.study_folder import StudyFolder
 from tuner.tracking.connection import reason_of
 
 _HOPELESS = 2  # tasks that failed in a row, at the end of a study

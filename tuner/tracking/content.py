@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tuner.atomic import listed
 from tuner.errors import StudyError
 from tuner.evaluation.metrics import class_table
-from tuner.search.folder import StudyFolder
-from tuner.search.records import Record, load_record
+from tuner.files import listed
+from tuner.home.records import Record, load_record
+from tuner.home.study_folder import StudyFolder
 
 # Optuna's words for a trial's end, and MLflow's for a run's.
 TRIAL_STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -134,7 +134,7 @@ def record_tags(folder: StudyFolder, record: Record, *, parent_id: str) -> dict[
 
 
 def record_params(folder: StudyFolder, record: Record) -> dict[str, str]:
-    """Params of a record's run: the setting and all else that decides its numbers."""
+    """Setting of a record's run: the setting and all else that decides its numbers."""
     config, about = folder.config, folder.about
     values: dict[str, Any] = {
         **record.params.as_dict(),

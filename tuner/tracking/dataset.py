@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tuner.search.folder import TEST, StudyFolder
+from tuner.home.study_folder import TEST, StudyFolder
 
 _DIGEST_LENGTH = 32  # MLflow takes 36; a tag holds the whole fingerprint
 

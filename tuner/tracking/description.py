@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 
-from tuner.search.confirmation import load_confirmation
-from tuner.search.folder import TEST, StudyFolder
-from tuner.search.records import Record, best_baseline, winner
+from tuner.home.confirmation import load_confirmation
+from tuner.home.records import Record, best_baseline, winner
+from tuner.home.study_folder import TEST, StudyFolder
 from tuner.tracking.content import run_name
 
 _LENGTH = 7900  # MLflow's limit of a tag is 8000

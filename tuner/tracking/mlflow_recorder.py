@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import StudyError, TrackingError, TunerError
-from tuner.locks import turn
-from tuner.search.confirmation import load_confirmation
-from tuner.search.folder import StudyFolder
-from tuner.search.records import Record
+from tuner.files import turn
+from tuner.home.confirmation import load_confirmation
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder
 from tuner.tracking import content
 from tuner.tracking.connection import (
     connect,
@@ -65,7 +65,7 @@ class _Mirror:
 
 
 class MlflowRecorder:
-    """Writes studies to MLflow; implements `tuner.search.recorder.Recorder`.
+    """Writes studies to MLflow; implements `tuner.home.recorder.Recorder`.
 
     Nothing is imported or reached before the first call. Not for many threads at once.
 

@@ -16,8 +16,8 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from tuner.errors import TunerError
-from tuner.search.folder import StudyFolder
-from tuner.search.records import Record, load_log_prob
+from tuner.home.records import Record, load_log_prob
+from tuner.home.study_folder import StudyFolder
 from tuner.tracking import content
 from tuner.tracking.connection import local_folder, reason_of
 from tuner.tracking.tables import (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search.folder import ImageTable
-from tuner.search.records import Record
+from tuner.home.records import Record
+from tuner.home.study_folder import ImageTable
 
 FloatArray = NDArray[np.float32]
 

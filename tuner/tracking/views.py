@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tuner.search.folder import TEST, StudyFolder
-from tuner.search.records import Record, winner
+from tuner.home.records import Record, winner
+from tuner.home.study_folder import TEST, StudyFolder
 
 TAG = "mlflow.sharedViewState."
 ALL_RUNS = "tuner-all"

@@ -1,0 +1,97 @@
+"""Files of any size and kind are classified as the model itself would, and faults are named."""
+
+from __future__ import annotations
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from tests.model.made_model import NAMES, write_model, write_photos
+from tuner.data.images import decode_rgb, read_bytes
+from tuner.errors import ExportError
+from tuner.model.keras_model import save_model
+from tuner.model.predict import list_images, load_classifier, predict_files
+
+# Of a probability: a batch of another size is added up in another order.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    """A model of random weights that tells pictures apart."""
+    return write_model(tmp_path_factory.mktemp("model") / "best.keras")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Pictures of several sizes, one of them damaged, and a text."""
+    return write_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def classifier(model_path):
+    """The loaded model."""
+    return load_classifier(model_path)
+
+
+def test_probabilities_are_those_of_plain_keras(classifier, model_path, photos):
+    """Whatever the sizes, `keras.saving.load_model` gives the same numbers file by file."""
+    plain = keras.saving.load_model(model_path)
+    files, missing = list_images([str(photos)])
+    assert missing == []
+    found = list(predict_files(classifier, files))
+    assert [p.path for p in found] == files
+    good = [p for p in found if p.probabilities is not None]
+    assert [p.path.rsplit("/", 1)[1] for p in good] == ["a.png", "C.JPG", "b.png"]
+    for p in good:
+        pixels = np.asarray(decode_rgb(read_bytes(photos / p.path), name=p.path))
+        expected = keras.ops.convert_to_numpy(plain(pixels[None], training=False))[0]
+        np.testing.assert_allclose(p.probabilities, expected, atol=TOLERANCE)
+    assert max(np.ptp([p.probabilities for p in good], axis=0)) > 100 * TOLERANCE
+
+
+def test_more_files_than_a_batch_keep_their_order(classifier, photos, tmp_path):
+    """Files beyond the first batch answer as they do alone."""
+    alone = next(iter(predict_files(classifier, [str(photos / "a.png")]))).probabilities
+    many = [str(photos / name) for name in ["a.png", "more/b.png", "broken.jpg"] * 15]
+    found = list(predict_files(classifier, many))
+    assert [p.path for p in found] == many
+    for p in found[::3]:
+        np.testing.assert_allclose(p.probabilities, alone, atol=TOLERANCE)
+    assert all("cannot be decoded" in p.reason for p in found[2::3])
+
+
+def test_files_folders_and_patterns_are_listed_once(photos):
+    """A folder gives its images with all below, a pattern what it matches, a name itself."""
+    a, b = str(photos / "a.png"), str(photos / "more" / "b.png")
+    assert list_images([a, f"{photos}/**/*.png"]) == ([a, b], [])
+    assert list_images([str(photos / "notes.txt")]) == ([str(photos / "notes.txt")], [])
+    (nothing,) = list_images([f"{photos}/*.gif"])[1]
+    assert nothing.probabilities is None
+    assert "no such file" in nothing.reason
+
+
+def test_a_model_with_code_in_it_is_refused(tmp_path, monkeypatch):
+    """Safe mode loads no Lambda even with a card: one message says so, and nothing has run."""
+    monkeypatch.chdir(tmp_path)
+    inputs = keras.Input((None, None, 3))
+    code = keras.layers.Lambda(lambda x: __import__("pathlib").Path("ran").touch() or x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(code(inputs)))
+    (tmp_path / "ran").unlink()
+    path = tmp_path / "hostile.keras"
+    save_model(model, path, card={"class_names": NAMES})
+    with pytest.raises(ExportError, match="cannot be loaded safely") as error:
+        load_classifier(path)
+    assert str(path) in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_archive_is_no_model(tmp_path):
+    """A file without tuner's card is refused by name before Keras opens it."""
+    path = tmp_path / "other.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ExportError, match="not a model that tuner wrote"):
+        load_classifier(path)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+
+from tests.small_study import Small, small_config
+from tuner.evaluation.metrics import METRICS
+from tuner.home.baselines import baselines
+from tuner.imbalance.weights import class_weights
+from tuner.search.study import Search
+from tuner.setting import Setting
+from tuner.training.trial import (
+    Evaluated,
+    constraints_of,
+    make_head,
+    objective_value,
+    prepare,
+    train_prepared,
+)
+
+RECIPE = baselines(n_classes=5)["published_recipe"]
+
+
+@pytest.fixture
+def search(small: Small) -> Search:
+    """The small study, opened."""
+    return small.open()
+
+
+def trained(search: Search, *params: Setting) -> list[Evaluated]:
+    """Settings trained together, none pruned."""
+    prepared = [prepare(p, search.inputs, config=search.config) for p in params]
+    return train_prepared(
+        prepared, search.inputs, config=search.config, on_epoch=lambda trial, epoch: False
+    )
+
+
+def test_folds_train_on_the_others_and_judge_their_own(search: Search) -> None:
+    """Each image is validated once, on its view 0, by the head that never saw it."""
+    inputs = search.inputs
+    prepared = prepare(RECIPE, inputs, config=search.config)
+    judged = np.concatenate([fold.validation_images for fold in prepared.folds])
+    assert sorted(judged.tolist()) == list(range(len(inputs.labels)))
+    image_of = np.full(len(inputs.y), -1)
+    for image, rows in enumerate(inputs.row_of):
+        image_of[rows[rows >= 0]] = image
+    for k, fold in enumerate(prepared.folds):
+        assert set(inputs.fold[image_of[fold.head.rows]]) == {1 - k}
+        assert set(inputs.fold[fold.validation_images]) == {k}
+        np.testing.assert_array_equal(
+            fold.validation_rows, inputs.row_of[fold.validation_images, 0]
+        )
+
+
+@pytest.mark.parametrize("mode", ["none", "sqrt", "balanced", "effective_number"])
+def test_rows_and_weights_are_those_of_the_setting(search: Search, mode: str) -> None:
+    """Counts after augmentation follow min(n m, max - n), weights follow those counts."""
+    inputs = search.inputs
+    prepared = prepare(Setting(1.0, 0.5, 2, mode), inputs, config=search.config)
+    for k in range(2):
+        n = np.bincount(inputs.labels[inputs.fold != k], minlength=5)
+        expected = n + np.minimum(2 * n, n.max() - n)
+        assert prepared.rows[k] == expected.tolist()
+        weight = class_weights(expected, mode, beta=0.999)
+        np.testing.assert_allclose(prepared.class_weights[k], weight)
+        assert np.bincount(inputs.y[prepared.folds[k].head.rows]).tolist() == expected.tolist()
+
+
+def test_cap_none_lifts_the_limit(small: Small) -> None:
+    """Without the cap rare classes rise above the largest."""
+    search = small.open("augmentation.cap=none")
+    prepared = prepare(Setting(1.0, 0.5, 8, "none"), search.inputs, config=search.config)
+    n = np.bincount(search.inputs.labels[search.inputs.fold != 0], minlength=5)
+    assert prepared.rows[0] == np.where(n == n.max(), n, 9 * n).tolist()
+
+
+def test_random_streams_depend_on_study_and_fold_alone(search: Search) -> None:
+    """Common random numbers: two settings share their keys, two folds do not."""
+    first = prepare(Setting(0.0, 1.0, 0, "none"), search.inputs, config=search.config)
+    second = prepare(Setting(4.0, 0.3, 5, "sqrt"), search.inputs, config=search.config)
+    keys = [fold.head.key for fold in first.folds]
+    assert keys == [fold.head.key for fold in second.folds]
+    assert len(set(keys)) == len(keys)
+    other = small_config("seed=1")
+    assert prepare(RECIPE, search.inputs, config=other).folds[0].head.key not in keys
+
+
+def test_final_training_has_a_stream_of_its_own(search: Search) -> None:
+    """The head on all images takes no fold's key."""
+    everything = np.arange(len(search.inputs.labels))
+    head, counts = make_head(RECIPE, search.inputs, everything, config=search.config, key=-1)
+    folds = prepare(RECIPE, search.inputs, config=search.config).folds
+    assert head.key not in {fold.head.key for fold in folds}
+    assert counts.sum() == len(head.rows)
+
+
+def test_matrix_and_scores_are_those_of_the_out_of_fold_table(search: Search) -> None:
+    """Value, matrix and scores follow from the pooled table, by scikit-learn's arithmetic."""
+    (found,) = trained(search, RECIPE)
+    y_true, y_pred = search.inputs.labels, found.result.log_prob.argmax(axis=1)
+    assert found.matrix == confusion_matrix(y_true, y_pred).tolist()
+    assert found.value == pytest.approx(balanced_accuracy_score(y_true, y_pred))
+    assert found.scores["macro_f1"] == pytest.approx(
+        f1_score(y_true, y_pred, average="macro", zero_division=0)
+    )
+    np.testing.assert_allclose(np.exp(found.result.log_prob).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_last_report_is_the_value(small: Small, metric: str) -> None:
+    """Whatever the metric, the last epoch's objective is the value told."""
+    search = small.open(f"objective.metric={metric}")
+    (found,) = trained(search, RECIPE)
+    assert found.curves["objective"][-1] == found.value == found.scores[metric]
+    assert found.value == objective_value(np.array(found.matrix), config=search.config)
+
+
+def test_curves_have_one_value_an_epoch(search: Search) -> None:
+    """All curves are as long, and the macro recall is the mean of the classes' recalls."""
+    (found,) = trained(search, RECIPE)
+    assert {len(curve) for curve in found.curves.values()} == {4}
+    means = np.mean(found.curves["val/recall"], axis=1)
+    np.testing.assert_allclose(found.curves["val/macro_recall"], means)
+
+
+def test_trial_is_the_same_whatever_shares_its_batch(search: Search) -> None:
+    """Alone or beside others, a setting gives the same table to the bit."""
+    others = [Setting(0.0, 1.0, 0, "none"), Setting(3.0, 0.4, 1, "effective_number")]
+    (alone,) = trained(search, RECIPE)
+    beside = trained(search, others[0], RECIPE, others[1])[1]
+    np.testing.assert_array_equal(alone.result.log_prob, beside.result.log_prob)
+    assert alone.curves == beside.curves
+
+
+def test_training_learns(small: Small) -> None:
+    """With time enough the heads tell the digits apart far better than chance."""
+    search = small.open("training.epochs=30")
+    (found,) = trained(search, Setting(0.0, 1.0, 0, "balanced"))
+    assert found.value is not None
+    assert found.value > 0.85  # chance: 0.2
+
+
+def test_failing_before_the_first_report_leaves_no_matrix(search: Search) -> None:
+    """A loss that is never finite gives a reason and nothing else."""
+    from dataclasses import replace
+
+    spoilt = np.full_like(ops.convert_to_numpy(search.inputs.X), np.nan)
+    inputs = replace(search.inputs, X=ops.convert_to_tensor(spoilt))
+    prepared = prepare(RECIPE, inputs, config=search.config)
+    (found,) = train_prepared(
+        [prepared], inputs, config=search.config, on_epoch=lambda trial, epoch: False
+    )
+    assert (found.result.state, found.matrix, found.value, found.curves) == (
+        "failed",
+        [],
+        None,
+        {},
+    )
+    assert found.result.reason == "training loss is nan at step 1"
+
+
+def test_constraint_is_floor_minus_worst_recall() -> None:
+    """Feasible at 0 or less, and no constraint without a floor or without a score."""
+    config = small_config("objective.recall_floor=0.75")
+    assert constraints_of({"min_recall": 0.5}, config=config) == {"recall_floor": 0.25}
+    assert constraints_of({"min_recall": 0.75}, config=config) == {"recall_floor": 0.0}
+    assert constraints_of({}, config=config) == {}
+    assert constraints_of({"min_recall": 0.5}, config=small_config()) == {}

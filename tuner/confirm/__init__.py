@@ -1,0 +1,1 @@
+"""Is the winner really better? Fresh seeds and splits, then the sealed test, once."""

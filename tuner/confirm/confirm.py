@@ -1,0 +1,233 @@
+"""Confirm a study: retest the best on fresh splits, choose, then open the sealed test once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.config import StudyConfig
+from tuner.confirm.decision import Choice, choose, judge
+from tuner.confirm.findings import comparison_table, model_table, optimism, retest_table
+from tuner.confirm.retest import Confirming, Retest, adjusted_predictions, candidates, retest
+from tuner.confirm.sealed import (
+    SealedImages,
+    score_adjusted,
+    score_free,
+    score_settings,
+    sealed_record,
+)
+from tuner.confirm.verdict import give_verdict
+from tuner.errors import StudyError
+from tuner.home.baselines import PLAIN
+from tuner.home.confirmation import load_confirmation, save_confirmation
+from tuner.home.free import FREE_TITLES
+from tuner.home.records import Record, save_record, winner
+from tuner.home.study_folder import StudyFolder
+from tuner.search.importance import importances
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the sealed test is opened.
+
+    Attributes:
+        read: Returns the sealed images; called once the opening is on record.
+        command: What the user wrote, for the record.
+        is_again: Whether a test that was opened before may be opened again.
+    """
+
+    read: Callable[[], SealedImages]
+    command: str
+    is_again: bool
+
+
+def check_seal(folder: StudyFolder, *, is_again: bool) -> None:
+    """Refuse early what the seal would refuse after the retest.
+
+    Raises:
+        StudyError: If the test has been opened, not by a confirmation that was interrupted.
+    """
+    if folder.seal and not is_again and not _is_interrupted(folder):
+        raise _opened_before(folder)
+
+
+def confirm(confirming: Confirming, *, top: int, opening: Opening) -> dict[str, Any]:
+    """Retest, choose, open the test, judge; safe to repeat after a kill.
+
+    Args:
+        confirming: The study.
+        top: How many of the best trials to retest.
+        opening: How the test is opened.
+
+    Returns:
+        The content of ``confirmation.json``.
+
+    Raises:
+        StudyError: If there is nothing to confirm, or the test has been opened before.
+    """
+    folder = confirming.folder
+    records = folder.records()
+    check_seal(folder, is_again=opening.is_again)
+    fresh = retest(confirming, candidates(records, top=top))
+    choice, predicted, taus = _choose(confirming, fresh)
+    searched = [r for r in records if r.kind != "confirm"]
+    best = winner(searched)
+    decided = {
+        "seeds": [confirming.config.seed, *confirming.folds],
+        "n_search_settings": len(searched),
+        "search_winner": best.name if best else None,
+        "chosen": choice.chosen,
+        "best_free": choice.best_free,
+        "taus": taus,
+    }
+    table = retest_table(fresh, choice, predicted, confirming.inputs.labels, taus=taus)
+    facts = _open_seal(folder, decided, opening)
+    test = opening.read()
+    log_prob = _score(confirming, fresh, test, taus=taus, also=[choice.chosen, best])
+    judgement = judge(
+        {key: table.argmax(axis=2) == test.labels for key, table in log_prob.items()},
+        chosen=choice.chosen,
+        to_beat=(PLAIN, choice.best_free),
+        labels=test.labels,
+        n_classes=confirming.inputs.n_classes,
+        groups=test.groups,
+    )
+    support = np.bincount(test.labels, minlength=confirming.inputs.n_classes).tolist()
+    verdict = give_verdict(
+        judgement,
+        chosen=choice.chosen,
+        best_free=choice.best_free,
+        n_settings=len(searched),
+        class_names=confirming.inputs.class_names,
+        support=support,
+    )
+    models = model_table(fresh, log_prob, test.labels, taus=taus)
+    content = {
+        **facts,
+        **decided,
+        "retest": table,
+        "test": {
+            "support": support,
+            "has_groups": test.groups is not None,
+            "models": models,
+            "comparisons": comparison_table(judgement, choice.chosen, log_prob, test.labels),
+        },
+        "optimism": optimism(best, table, models),
+        "importances": _importances(searched, confirming.config),
+        "verdict": {"sentence": verdict.sentence, "is_better": verdict.is_better},
+    }
+    _keep_records(confirming, fresh, log_prob, test.labels)
+    save_confirmation(folder, content, rows=test.rows, labels=test.labels, log_prob=log_prob)
+    return content
+
+
+def _importances(records: Sequence[Record], config: StudyConfig) -> dict[str, Any] | None:
+    found = importances(records, config)
+    return asdict(found) if found else None
+
+
+def _choose(
+    confirming: Confirming, fresh: Retest
+) -> tuple[Choice, dict[str, IntArray], dict[str, float]]:
+    """The choice, every prediction that its table shows, and the strengths of adjustments."""
+    labels, n_classes = confirming.inputs.labels, confirming.inputs.n_classes
+    images = confirming.folder.images
+    groups = None if images.groups is None else images.groups[images.search_rows]
+
+    def chosen_of(predicted: Mapping[str, IntArray]) -> Choice:
+        return choose(
+            {key: table == labels for key, table in predicted.items()},
+            candidates=[setting.name for setting in fresh.settings],
+            free=list(FREE_TITLES),
+            labels=labels,
+            n_classes=n_classes,
+            groups=groups,
+        )
+
+    choice = chosen_of(fresh.predicted)
+    if choice.chosen == PLAIN:  # its own adjustments are free baselines
+        return choice, fresh.predicted, fresh.taus
+    setting = next(s for s in fresh.settings if s.name == choice.chosen)
+    found, taus = adjusted_predictions(confirming, setting, fresh.records[setting.name])
+    # Balanced weights leave nothing to adjust.
+    changed = [k for k, p in found.items() if (p != fresh.predicted[setting.name]).any()]
+    predicted = fresh.predicted | {f"{setting.name}+{k}": found[k] for k in changed}
+    own = {f"{setting.name}+{key}": taus[key] for key in changed}
+    return chosen_of(predicted), predicted, fresh.taus | own
+
+
+def _open_seal(
+    folder: StudyFolder, decided: Mapping[str, Any], opening: Opening
+) -> dict[str, Any]:
+    """Record the opening, or go on with an interrupted one that had decided the same."""
+    fingerprint = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+    if not (_is_interrupted(folder) and folder.seal[-1]["plan"] == fingerprint):
+        if folder.seal and not opening.is_again:
+            raise _opened_before(folder)
+        folder.open_seal(command=opening.command, plan=fingerprint)
+    last = folder.seal[-1]
+    return {
+        "opening": len(folder.seal),
+        "opened_at": last["opened_at"],
+        "opened_by": last["user"],
+        "command": last["command"],
+    }
+
+
+def _is_interrupted(folder: StudyFolder) -> bool:
+    """Whether the last opening was a confirmation that has left no result."""
+    if not folder.seal or "plan" not in folder.seal[-1]:
+        return False
+    done = load_confirmation(folder)
+    return done is None or done["opening"] < len(folder.seal)
+
+
+def _opened_before(folder: StudyFolder) -> StudyError:
+    last = folder.seal[-1]
+    return StudyError(
+        f"the sealed test of study '{folder.name}' has been opened already: "
+        f"{last['opened_at']} by {last['user']} with `{last['command']}`",
+        where=str(folder.path / "seal.json"),
+        do="a second look makes its numbers too good; --again opens it and records that it did",
+    )
+
+
+def _score(
+    confirming: Confirming,
+    fresh: Retest,
+    test: SealedImages,
+    *,
+    taus: Mapping[str, float],
+    also: Sequence[str | Record | None],
+) -> dict[str, FloatArray]:
+    """Log probabilities of the test by model, baselines first, (n_seeds, n_test, n_classes)."""
+    wanted = {item if isinstance(item, str) else item.name for item in also if item}
+    settings = [s for s in fresh.settings if s.kind == "baseline" or s.name in wanted]
+    log_prob = score_settings(confirming, fresh, settings, test)
+    free = score_free(confirming, log_prob[PLAIN], test, taus=fresh.taus)
+    for setting in settings:
+        own = {key: tau for key, tau in taus.items() if key.startswith(f"{setting.name}+")}
+        free |= score_adjusted(confirming, setting, log_prob[setting.name], taus=own)
+    return log_prob | free
+
+
+def _keep_records(
+    confirming: Confirming, fresh: Retest, log_prob: Mapping[str, FloatArray], labels: IntArray
+) -> None:
+    """One record per trained setting, of its model of the study seed."""
+    for setting in fresh.settings:
+        if setting.name in log_prob:
+            own = log_prob[setting.name][0]
+            record = sealed_record(setting, own, labels)
+            table = own.astype(np.float32)
+            save_record(confirming.folder.records_path, record, log_prob=table)
+            confirming.recorder.record(confirming.folder, record)

@@ -1,0 +1,1 @@
+"""Copies of one picture that are no copies of one file: found, and grouped."""

@@ -1,0 +1,242 @@
+"""Records: what a study did, on disk, one JSON and one ``.npz`` per trial.
+
+The records and Optuna's store are the truth; MLflow, the report and the export are made from
+them. A record is written before Optuna is told, under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from tuner.errors import StudyError
+from tuner.files import listed, write_whole
+from tuner.home.baselines import TITLES
+from tuner.home.stored import reason_of
+from tuner.setting import Setting
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+Kind = Literal["trial", "baseline", "confirm"]
+State = Literal["complete", "pruned", "failed"]
+
+_SCHEMA = 1
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial, baseline or confirm run, finished in whatever way.
+
+    Attributes:
+        kind: What it was trained for.
+        name: Unique within the study, e.g. "trial-00012" or "baseline-balanced".
+        number: Optuna's trial number, or None for what Optuna does not know.
+        params: The setting.
+        state: How it ended.
+        reason: Why it failed, or None.
+        value: The objective, or None when it failed before the first report.
+        matrix: Pooled out-of-fold confusion matrix, rows true; empty when it failed early.
+        scores: Summary metrics of the matrix.
+        curves: Per-epoch values by name; ``val/recall`` is a list of lists (epoch, class).
+        best_epochs: Restored epoch of each fold, from 0.
+        learning_rates: Learning rate of each epoch, per fold.
+        rows: Training rows per class, per fold (after augmentation).
+        class_weights: Weight per class, per fold.
+        constraints: Optuna constraints, feasible at <= 0.
+        seeds: Seeds that made it.
+        environment: Backend, device, precision, versions.
+        started_s: Unix time.
+        ended_s: Unix time.
+        attempt: 1 unless earlier attempts at the same setting died.
+        of: Record that a confirm run trains again, or None.
+        part: Images that the matrix counts: those of the validation folds, or the sealed test.
+    """
+
+    kind: Kind
+    name: str
+    number: int | None
+    params: Setting
+    state: State
+    reason: str | None
+    value: float | None
+    matrix: list[list[int]]
+    scores: dict[str, float]
+    curves: dict[str, list[Any]]
+    best_epochs: list[int]
+    learning_rates: list[list[float]]
+    rows: list[list[int]]
+    class_weights: list[list[float]]
+    constraints: dict[str, float]
+    seeds: dict[str, int]
+    environment: dict[str, str]
+    started_s: float
+    ended_s: float
+    attempt: int = 1
+    of: str | None = None
+    part: Literal["validation", "test"] = "validation"
+    schema: int = field(default=_SCHEMA)
+
+    @property
+    def title(self) -> str:
+        """How people call it: a baseline's title, or a trial's number."""
+        name = self.of or self.name
+        if name.startswith("baseline-"):
+            name = name.removeprefix("baseline-")
+            return TITLES.get(name, name)
+        number = name.removeprefix("trial-")
+        return f"#{int(number)}" if number.isdigit() else name
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(value <= 0 for value in self.constraints.values())
+
+    @property
+    def violation(self) -> float:
+        """Sum of the broken constraints; 0 when feasible."""
+        return sum(max(value, 0.0) for value in self.constraints.values())
+
+    @property
+    def recall(self) -> list[float]:
+        """Recall per class of the pooled matrix."""
+        return [row[k] / sum(row) if sum(row) else 0.0 for k, row in enumerate(self.matrix)]
+
+
+def trial_name(number: int) -> str:
+    """Name of a trial's record."""
+    return f"trial-{number:05d}"
+
+
+def save_record(folder: Path, record: Record, *, log_prob: FloatArray | None) -> None:
+    """Write a record; the JSON is renamed into place last and makes it exist.
+
+    Args:
+        folder: Where the study's records lie.
+        record: The record.
+        log_prob: Log probabilities of the images that the record counts, float32 (n_images,
+            n_classes), in the order of the study's images; None when there are none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / f"{record.name}.npz"
+    if log_prob is not None:
+        write_whole(table, _npz(log_prob))
+    else:
+        table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
+    text = json.dumps(asdict(record), indent=1, allow_nan=False)
+    write_whole(folder / f"{record.name}.json", text)
+
+
+def remove_record(folder: Path, name: str) -> None:
+    """Take a record away again."""
+    for suffix in (".json", ".npz"):  # without its JSON a record does not exist
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def load_record(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        StudyError: If the file is damaged or from a newer version.
+    """
+    try:
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        if values.get("schema") != _SCHEMA:
+            raise StudyError(
+                f"record has schema {values.get('schema')!r}, this version reads {_SCHEMA}",
+                where=str(path),
+                do="use the version of tuner that wrote it",
+            )
+        record = Record(**{**values, "params": Setting.from_dict(values["params"])})
+        # Without it a damaged or edited value would fail wherever the record is shown.
+        record = _RECORD.validate_python(vars(record))
+        _check(record, name=path.stem)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    return record
+
+
+def _check(record: Record, *, name: str) -> None:
+    """Raise ValueError unless a record is what `save_record` may have written."""
+    if record.name != name:
+        raise ValueError(f"it is called {record.name!r}")
+    if {len(row) for row in record.matrix} - {len(record.matrix)}:
+        raise ValueError("its confusion matrix is not square")
+    if any(n < 0 for row in record.matrix for n in row):
+        raise ValueError("its confusion matrix counts less than nothing")
+    if not np.isfinite([record.value or 0.0, *record.scores.values()]).all():
+        raise ValueError("a score is not finite")
+
+
+def load_records(folder: Path) -> list[Record]:
+    """All records of a study: baselines, then trials by number, then confirm runs."""
+    kinds: list[Kind] = ["baseline", "trial", "confirm"]
+    # Not by time: baselines of one batch start at once, and a kill may turn their order round.
+    baselines = [f"baseline-{name}" for name in TITLES]
+    places = {name: place - len(baselines) for place, name in enumerate(baselines)}
+
+    def order(record: Record) -> tuple[int, int, float, str]:
+        place = places.get(record.name, record.number or 0)
+        return kinds.index(record.kind), place, record.started_s, record.name
+
+    return sorted((load_record(path) for path in listed(folder, "*.json")), key=order)
+
+
+def load_log_prob(folder: Path, name: str) -> FloatArray | None:
+    """Out-of-fold log probabilities of a record, float32 (n_images, n_classes), or None.
+
+    Raises:
+        StudyError: If the file is damaged.
+    """
+    path = folder / f"{name}.npz"
+    if not path.exists():
+        return None
+    try:
+        # Opened here: NumPy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return np.asarray(stored["log_prob"], dtype=np.float32)
+    # Zip members are checksummed; what a damaged one raises depends on where it is hit.
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def winner(records: list[Record]) -> Record | None:
+    """The best feasible complete record of trials and baselines, else the least violating.
+
+    On ties the earlier wins, so a baseline beats a trial that is only as good.
+    """
+    scored = [r for r in records if r.kind != "confirm" and r.state == "complete"]
+    return min(scored, key=lambda r: (r.violation, -(r.value or 0.0)), default=None)
+
+
+def best_baseline(records: list[Record]) -> Record | None:
+    """The winner among the baselines: what there is without a search."""
+    return winner([record for record in records if record.kind == "baseline"])
+
+
+def _damaged(path: Path, error: Exception) -> StudyError:
+    return StudyError(
+        f"record cannot be read: {reason_of(error)}",
+        where=str(path),
+        do="restore it from a backup; or delete it: a baseline is then trained again, a trial "
+        "is missing wherever it would be shown",
+    )
+
+
+_RECORD = TypeAdapter(Record)
+
+
+def _npz(log_prob: FloatArray) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
+    return stream.getvalue()

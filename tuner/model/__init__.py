@@ -1,0 +1,1 @@
+"""The model of a chosen setting: exported, trained again, written, used."""

@@ -1,0 +1,189 @@
+"""The model card: what a model was made of, how good it is, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.evaluation.intervals import macro_recall_standard_error, wilson_interval
+from tuner.evaluation.metrics import class_table
+from tuner.model.export import Export
+
+IntArray = NDArray[np.int64]
+
+_IMAGENET_LICENCE = (
+    "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
+    "images are for non-commercial research"
+)
+
+
+def recall_rows(matrix: IntArray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Recall of each class with its 95 % Wilson interval, from a confusion matrix."""
+    found, support = np.diag(matrix), matrix.sum(axis=1)
+    low, high = wilson_interval(found, support)
+    recall = class_table(matrix).recall
+    return [
+        {
+            "class": name,
+            "found": int(found[k]),
+            "of": int(support[k]),
+            "recall": round(float(recall[k]), 4),
+            "low": round(float(low[k]), 4),
+            "high": round(float(high[k]), 4),
+        }
+        for k, name in enumerate(class_names)
+    ]
+
+
+def summary(matrix: IntArray, class_names: Sequence[str]) -> dict[str, Any]:
+    """Macro recall with its standard error, and the recall of each class."""
+    return {
+        "macro_recall": round(float(class_table(matrix).recall.mean()), 4),
+        "macro_recall_standard_error": round(macro_recall_standard_error(matrix), 4),
+        "classes": recall_rows(matrix, class_names),
+    }
+
+
+def confirmed_rows(export: Export) -> list[dict[str, Any]] | None:
+    """Recall on the sealed test as `tuner confirm` found it, or None."""
+    found = export.record["confirmation"].get("test_recall")
+    if not found:
+        return None
+    counts = [(name, *map(int, text.split(" of "))) for name, text in found.items()]
+    matrix = np.zeros((len(counts), len(counts)), dtype=np.int64)
+    for k, (_, hits, support) in enumerate(counts):
+        matrix[k, k], matrix[k, (k + 1) % len(counts)] = hits, support - hits
+    return recall_rows(matrix, [name for name, _, _ in counts])
+
+
+def make_card(
+    export: Export,
+    *,
+    class_names: Sequence[str],
+    fingerprint: str,
+    folds: IntArray,
+    images_per_class: Sequence[int],
+    weights: str,
+    weights_kind: str,
+    fine_tuned: str | None,
+) -> dict[str, Any]:
+    """Everything that a user of the model should know, as plain values.
+
+    Args:
+        export: The configuration, with the mode that it was trained in.
+        class_names: In the order of the model's answers.
+        fingerprint: Of the images.
+        folds: Out-of-fold confusion matrix, of the folds as trained for this model.
+        images_per_class: Images that the final head was trained on.
+        weights: Where the backbone's weights came from.
+        weights_kind: "imagenet", "file" or "random".
+        fine_tuned: First stage that was fine-tuned, or None.
+    """
+    config, licence = export.config, {"imagenet": _IMAGENET_LICENCE, "random": "none: random"}
+    # What was confirmed on other images says nothing of a model of these.
+    is_same = export.record["data"]["fingerprint"] == fingerprint
+    return {
+        "class_names": list(class_names),
+        "image_px": config.data.image_px,
+        "input": "uint8 RGB pixels, (batch, height, width, 3), any size",
+        "output": "probabilities, (batch, n_classes), in the order of class_names",
+        "preprocessing": (
+            f"inside the model: bilinear resize with antialiasing to {config.data.image_px} x "
+            f"{config.data.image_px} pixels, then keras.applications.resnet50.preprocess_input"
+        ),
+        "trained_on": fingerprint,
+        "images_per_class": dict(zip(class_names, map(int, images_per_class), strict=True)),
+        "training": config.training.mode,
+        "fine_tuned": fine_tuned,
+        "out_of_fold": summary(folds, class_names),
+        "sealed_test": confirmed_rows(export) if is_same else None,
+        "verdict": export.record["confirmation"].get("verdict") if is_same else None,
+        "weights": {
+            "source": weights,
+            "licence": licence.get(weights_kind, "of that file; ask where it came from"),
+        },
+        "export": export.record,
+    }
+
+
+def card_text(card: Mapping[str, Any], *, name: str) -> str:
+    """The card as Markdown."""
+    return "\n".join(_lines(card, name)) + "\n"
+
+
+def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
+    export = card["export"]
+    yield f"# {_cell(name)}"
+    yield ""
+    yield (
+        f"Classifies images into {len(card['class_names'])} classes. ResNet50 features and a "
+        f"head trained by `tuner` with {_setting(export['hyperparameters'])}, from study "
+        f"`{_cell(export['study']['name'])}`, {export['study']['record']}."
+    )
+    yield ""
+    yield card["verdict"] or (
+        "Not confirmed on a sealed test: `tuner confirm` says whether this is better than plain "
+        "cross-entropy."
+    )
+    yield from ("", "## How good it is", "")
+    yield from _recall(card)
+    yield from ("", "## What it was made of", "")
+    yield f"- Input: {card['input']}"
+    yield f"- Output: {card['output']}"
+    yield f"- Preprocessing: {card['preprocessing']}"
+    n_images = sum(card["images_per_class"].values())
+    yield f"- Images: {n_images:,}, fingerprint `{card['trained_on']}`"
+    views = {"bank": "cached views of the images", "live": "images, other views each time"}
+    yield f"- Trained on: {views[card['training']]}"
+    if adjustment := export.get("adjustment"):
+        yield f"- Logit adjustment: tau {adjustment['tau']:g}, inside the model"
+    yield f"- Backbone weights: {card['weights']['source']}"
+    yield f"- Licence of the weights: {card['weights']['licence']}"
+
+
+def _recall(card: Mapping[str, Any]) -> Iterator[str]:
+    found, test = card["out_of_fold"], card["sealed_test"]
+    yield (
+        f"Macro recall {found['macro_recall']:.3f} on the validation folds (standard error "
+        f"{found['macro_recall_standard_error']:.3f}, of the images alone; the setting was chosen "
+        "on these folds, so the number is optimistic). Recall with 95 % Wilson intervals:"
+    )
+    yield ""
+    yield "| class | trained on | validation folds |" + (" sealed test |" if test else "")
+    yield "|---|--:|--:|" + ("--:|" if test else "")
+    for k, row in enumerate(found["classes"]):
+        trained = card["images_per_class"][row["class"]]
+        cells = [_cell(row["class"]), f"{trained:,}", _share(row)]
+        yield "| " + " | ".join([*cells, *([_share(test[k])] if test else [])]) + " |"
+    if card["fine_tuned"]:
+        yield ""
+        yield (
+            f"The backbone was fine-tuned from {card['fine_tuned']} on after that. These numbers "
+            "are of the model before it; what fine-tuning changed only new images can tell."
+        )
+    elif test and card["training"] == "live":
+        yield ""
+        yield "The sealed test was answered by a head trained on cached views."
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    counts, interval = f"{row['found']} of {row['of']}", f"{row['low']:.2f} to {row['high']:.2f}"
+    return f"{row['recall']:.2f} ({counts}; {interval})"
+
+
+def _setting(params: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in params.items()
+    )
+
+
+def _cell(text: str) -> str:
+    """Text that stays what it is inside a Markdown table."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    for mark in "\\`*_[]<>|#":
+        shown = shown.replace(mark, f"\\{mark}")
+    return shown

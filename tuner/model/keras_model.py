@@ -1,0 +1,132 @@
+"""The deployable model: uint8 pixels of any size in, class probabilities out."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tuner.errors import ExportError
+from tuner.features.backbone import build_backbone
+from tuner.features.weights.resolve import ResolvedWeights
+from tuner.model.archive import CARD
+from tuner.training.bank.steps import HeadWeights
+
+# ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.
+_IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
+
+
+def build_model(
+    head: HeadWeights,
+    weights: ResolvedWeights,
+    *,
+    image_px: int,
+    dropout: float,
+    name: str,
+    precision: str = "float32",
+    backbone: Any = None,
+) -> Any:
+    """Keras model of resize, preprocessing, frozen ResNet50, head and softmax.
+
+    Made of built-in layers only, so that `keras.saving.load_model` loads it in safe mode.
+
+    Args:
+        head: Trained weights of the head.
+        weights: Weights of the backbone.
+        image_px: Side that images are resized to.
+        dropout: Rate of the head's dropout layer (inactive at inference).
+        name: Name of the model.
+        precision: Of the backbone, as in the study; all else is float32.
+        backbone: A fine-tuned one to take instead of one made from `weights`.
+
+    Returns:
+        Model from uint8 (batch, height, width, 3), RGB, to float32 (batch, n_classes).
+    """
+    hidden_units, n_classes = head.output.shape
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
+    x = keras.layers.Rescaling(1.0, name="to_float")(pixels)
+    x = _resized(x, image_px)
+    preprocess = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
+    x = preprocess(x)
+    if backbone is None:
+        backbone = build_backbone(weights, precision=precision)
+    x = backbone(x, training=False)
+    hidden = keras.layers.Dense(hidden_units, activation="relu", name="hidden")
+    logits = keras.layers.Dense(n_classes, name="logits")
+    x = keras.layers.Dropout(dropout, name="dropout")(hidden(x))
+    probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits(x))
+    to_bgr = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
+    preprocess.set_weights([to_bgr, -np.array(_IMAGENET_BGR_MEAN, dtype=np.float32)])
+    hidden.set_weights([head.hidden, head.hidden_bias])
+    logits.set_weights([head.output, head.output_bias])
+    return keras.Model(pixels, probabilities, name=name)
+
+
+def _resized(x: Any, image_px: int) -> Any:
+    """Resize as Pillow does: bilinear with antialiasing, a grey level after each direction.
+
+    The image reader is Pillow, and a model must see the pixels that it was trained on. Keras's
+    Resizing rounds once, which moves every eighth value by a level, and on TensorFlow it does
+    not compile with XLA, as `Model.predict` does on a graphics card.
+    """
+    ones = ops.ones_like(x)
+    columns = _resampling(ops.max(ones, axis=(1, 3)), image_px)
+    rows = _resampling(ops.max(ones, axis=(2, 3)), image_px)
+    x = ops.floor(ops.einsum("bhwc,biw->bhic", x, columns) + 0.5)
+    return ops.floor(ops.einsum("bhwc,bih->biwc", x, rows) + 0.5)
+
+
+def _resampling(ones: Any, image_px: int) -> Any:
+    """Shares of (batch, image_px, side), from ones of (batch, side): sides are known at call."""
+    places = ops.cumsum(ones, axis=1) - 0.5
+    scale = ops.sum(ones, axis=1, keepdims=True) / image_px
+    centres = scale * (np.arange(image_px, dtype=np.float32)[None] + 0.5)
+    away = ops.abs(ops.expand_dims(places, 1) - ops.expand_dims(centres, 2))
+    shares = ops.relu(1.0 - away / ops.expand_dims(ops.maximum(scale, 1.0), 2))
+    return shares / ops.sum(shares, axis=2, keepdims=True)
+
+
+def save_model(
+    model: Any,
+    path: Path,
+    *,
+    card: Mapping[str, Any],
+    check: Callable[[Path], None] = lambda path: None,
+) -> None:
+    """Write a ``.keras`` file with its card inside (``tuner.json``), whole or not at all.
+
+    Args:
+        model: The model.
+        path: Where to write; a file that is there is replaced at the very end.
+        card: Plain values.
+        check: Called with the whole file under its temporary name; what it raises leaves
+            nothing behind.
+
+    Raises:
+        ExportError: If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            model.save(temporary)
+            # A .keras file is a zip archive; Keras reads its own members and ignores others.
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(CARD, json.dumps(dict(card), indent=1, ensure_ascii=False))
+            check(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExportError(
+            f"the model cannot be written: {error.strerror or error}",
+            where=str(path),
+            do="choose another place with -o, or free disk space",
+        ) from error

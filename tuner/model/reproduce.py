@@ -1,0 +1,151 @@
+"""Train an exported configuration again: its folds as a check, then one head for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from tuner.config import StudyConfig
+from tuner.data.images import decode_rgb, read_bytes, read_image
+from tuner.errors import ExportError, TrainingError
+from tuner.evaluation.metrics import confusion_matrix
+from tuner.model.export import Export
+from tuner.training.bank.steps import HeadWeights
+from tuner.training.final import head_log_prob, train_finals
+from tuner.training.inputs import SearchInputs
+from tuner.training.plan import Plan, plan_of
+from tuner.training.trial import Evaluated, prepare, train_prepared
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+# Of a probability: batches of another size add in another order, cards round to TF32.
+_TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
+_RESIZE_TOLERANCE = 0.1  # as far as grey levels that are off by one here and there can carry
+
+
+def train_folds_again(export: Export, inputs: SearchInputs) -> Evaluated:
+    """Train the folds as the search did.
+
+    Raises:
+        TrainingError: If a loss is not finite.
+    """
+    prepared = prepare(export.params, inputs, config=export.config)
+    evaluated = train_prepared(
+        [prepared], inputs, config=export.config, on_epoch=lambda trial, epoch: False
+    )[0]
+    if evaluated.result.state == "failed":
+        raise TrainingError(f"the folds cannot be trained: {evaluated.result.reason}")
+    return evaluated
+
+
+def recorded_plan(export: Export) -> Plan:
+    """The plan of the export: the median fold's best epoch and its learning-rate cuts."""
+    return Plan(export.final_learning_rates)
+
+
+def fresh_plan(evaluated: Evaluated) -> Plan:
+    """The plan of folds trained just now, for other images than the export's."""
+    return plan_of(evaluated.result.best_epochs, evaluated.result.learning_rates)
+
+
+def train_final(export: Export, inputs: SearchInputs, plan: Plan) -> HeadWeights:
+    """The head of the exported configuration on all non-test images.
+
+    Raises:
+        TrainingError: If a loss is not finite.
+    """
+    return train_finals([(export.params, plan)], inputs, config=export.config)[0]
+
+
+def adjusted_head(head: HeadWeights, adjustment: tuple[float, FloatArray] | None) -> HeadWeights:
+    """The head with a logit adjustment in its output bias, where nothing has to be added later.
+
+    Args:
+        head: As it was trained.
+        adjustment: Strength and effective prior, (n_classes,), or None.
+    """
+    if adjustment is None:
+        return head
+    tau, prior = adjustment
+    bias = head.output_bias - tau * np.log(prior)
+    return head._replace(output_bias=bias.astype(np.float32))
+
+
+def adjusted_matrix(
+    folds: Evaluated, labels: IntArray, adjustment: tuple[float, FloatArray] | None
+) -> IntArray:
+    """Out-of-fold confusion matrix, int64 (n_classes, n_classes), with the model's adjustment.
+
+    Args:
+        folds: As they were trained.
+        labels: Class of each image, int64 (n_images,).
+        adjustment: Strength and effective prior, (n_classes,), or None.
+    """
+    log_prob = folds.result.log_prob
+    if adjustment is not None:
+        tau, prior = adjustment
+        log_prob = log_prob - tau * np.log(prior)
+    return confusion_matrix(labels, log_prob.argmax(axis=1), n_classes=log_prob.shape[1])
+
+
+def head_probabilities(head: HeadWeights, features: NDArray[np.float32]) -> FloatArray:
+    """Class probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
+    return np.exp(head_log_prob(head, features))
+
+
+def check_model(
+    model: Any, probabilities: FloatArray, images: Sequence[Path], *, config: StudyConfig
+) -> float:
+    """Hold a model's answers on real files against those of the bank and the head.
+
+    First on pixels that the image reader has resized, where nothing but the order of additions
+    may differ; then on whole files, where the model's own resize breaks some ties otherwise.
+
+    Args:
+        model: From uint8 pixels of any size to probabilities.
+        probabilities: What head and bank say, float64 (n_images, n_classes).
+        images: The files.
+        config: The study.
+
+    Returns:
+        Largest difference of a probability on the whole files.
+
+    Raises:
+        ExportError: If the model is not that of the head.
+    """
+    small, whole = [], []
+    for path, expected in zip(images, probabilities, strict=True):
+        pixels = np.asarray(decode_rgb(read_bytes(path), name=str(path)))
+        small.append(_difference(model, read_image(path, image_px=config.data.image_px), expected))
+        whole.append(_difference(model, pixels, expected))
+    faults = {
+        "on resized pixels": (max(small), _TOLERANCE[config.backbone.precision]),
+        "on whole files, on average,": (float(np.mean(whole)), _RESIZE_TOLERANCE),
+    }
+    for where, (found, allowed) in faults.items():
+        if not found <= allowed:
+            raise ExportError(
+                f"the saved model differs from the trained head {where} by {found:.3f} in a "
+                f"probability, more than {allowed}",
+                do="please report this with the versions that `tuner export` writes",
+            )
+    return max(whole)
+
+
+def _difference(model: Any, pixels: NDArray[np.uint8], expected: FloatArray) -> float:
+    found = np.asarray(ops.convert_to_numpy(model(pixels[None], training=False)))[0]
+    return float(np.abs(found - expected).max())
+
+
+def test_matrix(
+    head: HeadWeights, features: NDArray[np.float32], labels: IntArray, *, n_classes: int
+) -> IntArray:
+    """Confusion matrix of the sealed test, int64 (n_classes, n_classes)."""
+    predicted = head_probabilities(head, features).argmax(axis=1)
+    return confusion_matrix(labels, predicted, n_classes=n_classes)

@@ -1,0 +1,1 @@
+"""Figures: a table of numbers each, and a function that draws it."""

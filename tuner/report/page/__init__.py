@@ -1,0 +1,1 @@
+"""The page: sections of HTML around the figures."""

@@ -1,0 +1,67 @@
+"""Logit adjustment of a trained setting: with which prior, and how strong."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.config import StudyConfig
+from tuner.errors import StudyError
+from tuner.evaluation.metrics import METRICS, confusion_matrix
+from tuner.home.free import ADJUSTED, TUNED
+from tuner.home.records import Record, load_log_prob
+from tuner.home.study_folder import StudyFolder
+from tuner.imbalance.adjustment import choose_tau, effective_prior
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def fold_priors(record: Record, fold: IntArray) -> FloatArray:
+    """Effective prior of the head that judged each image, float64 (n_images, n_classes)."""
+    return effective_prior(record.rows, record.class_weights)[fold]
+
+
+def tuned_taus(
+    record: Record,
+    log_prob: NDArray[np.floating],
+    *,
+    labels: IntArray,
+    fold: IntArray,
+    config: StudyConfig,
+) -> dict[str, float]:
+    """Strengths of logit adjustment: 1, and the best one on out-of-fold predictions.
+
+    Args:
+        record: The setting's record, for rows and weights per fold.
+        log_prob: Its out-of-fold log probabilities, (n_images, n_classes).
+        labels: True classes, int64 (n_images,).
+        fold: Validation fold of each image, int64 (n_images,).
+        config: The study, for the objective.
+    """
+    n_classes, metric = log_prob.shape[1], METRICS[config.objective.metric]
+
+    def score(predicted: IntArray) -> float:
+        return metric(confusion_matrix(labels, predicted, n_classes=n_classes))
+
+    return {ADJUSTED: 1.0, TUNED: choose_tau(log_prob, fold_priors(record, fold), score=score)}
+
+
+def tau_of(folder: StudyFolder, record: Record) -> float:
+    """The strength that suits a trial or baseline best, on its out-of-fold predictions.
+
+    Raises:
+        StudyError: If the record has no predictions.
+    """
+    log_prob = load_log_prob(folder.records_path, record.name)
+    if log_prob is None:
+        raise StudyError(
+            f"the predictions of {record.name} are missing, so no tau can be chosen",
+            where=str(folder.records_path / f"{record.name}.npz"),
+            do="restore the file, or name the strength: --tau 1",
+        )
+    images, rows = folder.images, folder.images.search_rows
+    taus = tuned_taus(
+        record, log_prob, labels=images.labels[rows], fold=images.fold[rows], config=folder.config
+    )
+    return taus[TUNED]

@@ -1,0 +1,1 @@
+"""The engine that trains stacked heads on features from the bank."""

@@ -1,0 +1,1 @@
+"""The engine that trains on images, with other views in every epoch."""
