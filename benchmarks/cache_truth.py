@@ -49,7 +49,7 @@ from tuner.training.bank.rows import FeatureRows
 from tuner.training.bank.schedule import Schedule
 from tuner.training.images.batches import LiveImages
 from tuner.training.images.loop import train_trial
-from tuner.training.inputs import LiveSource, SearchInputs, load_inputs, rows_to_extract
+from tuner.training.inputs import Inputs, LiveSource, load_inputs, rows_to_extract
 from tuner.training.trial import prepare
 
 STUDY = """
@@ -115,7 +115,7 @@ class Bench:
         )
         return parse_study(text, source="benchmark")
 
-    def _inputs(self, data: str, view_seed: int) -> SearchInputs:
+    def _inputs(self, data: str, view_seed: int) -> Inputs:
         """Features of all views, and the images behind them."""
         config = self.config(data, view_seed=view_seed)
         weights, device = resolve_weights("imagenet"), find_device()
@@ -153,7 +153,7 @@ class Bench:
             found.append(keras.ops.convert_to_tensor(source.bank.read(keys)))
         return found
 
-    def fewer(self, inputs: SearchInputs, n_views: int) -> Any:
+    def fewer(self, inputs: Inputs, n_views: int) -> Any:
         """The rows of the bank, with the n-th view of an image in the place of all later ones."""
         live: LiveImages = inputs.live  # type: ignore[assignment]
         rows = inputs.row_of[live.row_image, np.minimum(live.row_view, n_views)]
@@ -208,7 +208,7 @@ class TurningHeads(StackedHeads):
         self._rows = FeatureRows(X, y)
 
 
-def train_on(fold: Fold, sets: list[Any], inputs: SearchInputs, config: StudyConfig) -> np.ndarray:
+def train_on(fold: Fold, sets: list[Any], inputs: Inputs, config: StudyConfig) -> np.ndarray:
     """What `train_trials` does of one fold, on sets of views that epochs take in turn."""
     y = keras.ops.convert_to_tensor(inputs.y, "int32")
     heads = TurningHeads(

@@ -128,7 +128,7 @@ def make_job(
 ) -> dict[str, Any]:
     """The images that the search may see, with the folds of the study."""
     images = folder.images
-    rows = images.search_rows
+    rows = images.search
     weights = resolve_weights("imagenet")
     return {
         "paths": [str(root / images.paths[i]) for i in rows],

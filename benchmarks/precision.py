@@ -63,8 +63,7 @@ def values_of(options: argparse.Namespace, precision: str, seed: int) -> tuple[A
         run_search(search)
         found = {r.name: r.scores["macro_recall"] for r in opened.folder.records()}
         keys = [
-            view_key(images.sha256[i], 0, augmentation=config.augmentation)
-            for i in images.search_rows
+            view_key(images.sha256[i], 0, augmentation=config.augmentation) for i in images.search
         ]
     return found, source.bank.read(keys)
 

@@ -256,7 +256,7 @@ def test_mlflow_holds_one_parent_and_six_children(finished, runs):
 def test_each_run_holds_matrix_counts_and_predictions(finished, runs, client):
     """From the table of predictions alone come the counts, and the recall of every class."""
     images = finished.folder.images
-    expected_paths = [images.paths[i] for i in images.search_rows]
+    expected_paths = [images.paths[i] for i in images.search]
     for name, run in runs.items():
         if not name:
             continue
@@ -357,7 +357,7 @@ def test_confirm_ends_with_the_verdict_and_records_the_opening(confirmed):
     (opening,) = confirmed.folder.seal
     assert shlex.split(opening["command"])[:2] == ["tuner", "confirm"]
     table = np.array([m["matrix"] for m in done["test"]["models"]])
-    assert (table.sum(axis=(1, 2)) == len(confirmed.folder.images.test_rows)).all()
+    assert (table.sum(axis=(1, 2)) == len(confirmed.folder.images.test)).all()
 
 
 def test_confirming_again_shows_the_same_and_opens_nothing(confirmed):

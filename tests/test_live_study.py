@@ -36,7 +36,7 @@ def test_a_live_study_is_a_study(tuner, tmp_path):  # noqa: F811
     records = folder.records()
     assert [r.kind for r in records].count("baseline") == 3
     assert [r.state for r in records] == ["complete"] * 4
-    n_images = len(folder.images.search_rows)
+    n_images = len(folder.images.search)
     assert {int(np.sum(r.matrix)) for r in records} == {n_images}
     refused = tuner(*run)
     assert refused.code == 1

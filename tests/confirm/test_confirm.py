@@ -40,7 +40,7 @@ def ready(small: Small, folder: StudyFolder, **changes) -> tuple[Confirming, Fea
     names, root = tuple(folder.class_names), small.index(config).root
     others = list(folds.values())
     wanted = rows_to_extract(config, images, root, n_classes=len(names), other_folds=others)
-    test = [ViewOf(root / images.paths[i], images.sha256[i], 0) for i in images.test_rows]
+    test = [ViewOf(root / images.paths[i], images.sha256[i], 0) for i in images.test]
     fill(bank, [*wanted, *test], augmentation=config.augmentation)
     inputs = load_inputs(config, images, bank, class_names=names, other_folds=others)
     parts = {"recorder": Kept(), "listener": Heard(), "environment": {"backend": "test"}}
@@ -88,7 +88,7 @@ def done(small, finished) -> StudyFolder:
 def test_fresh_splits_re_divide_the_non_test_images_only(folder):
     """Each seed deals all non-test images anew, and the test stays where it was."""
     folds = fresh_folds(folder, n_seeds=3)
-    own = folder.images.fold[folder.images.search_rows]
+    own = folder.images.fold[folder.images.search]
 
     assert list(folds) == [1, 2, 3]
     for fold in folds.values():
@@ -167,7 +167,7 @@ def test_numbers_follow_from_the_kept_predictions(done):
     found = load_confirmation(done)
     with np.load(done.path / "test_predictions.npz") as kept:
         labels = kept["labels"]
-        assert (kept["rows"] == done.images.test_rows).all()
+        assert (kept["rows"] == done.images.test).all()
         recalls = {
             model["key"]: [
                 balanced_accuracy_score(labels, seed.argmax(axis=1)) for seed in kept[model["key"]]

@@ -53,12 +53,12 @@ def test_folds_and_test_partition_the_images(
     split = split_of(labels, n_folds=n_folds, test_fraction=fraction, seed=seed)
 
     parts = [split.val_rows(k) for k in range(n_folds)]
-    assert sorted(np.concatenate([split.test_rows, *parts])) == list(range(len(labels)))
-    np.testing.assert_array_equal(split.search_rows, np.sort(np.concatenate(parts)))
+    assert sorted(np.concatenate([split.test, *parts])) == list(range(len(labels)))
+    np.testing.assert_array_equal(split.search, np.sort(np.concatenate(parts)))
     for k, part in enumerate(parts):
         train = split.train_rows(k)
         assert np.all(np.diff(train) > 0)
-        assert sorted([*train, *part]) == split.search_rows.tolist()
+        assert sorted([*train, *part]) == split.search.tolist()
 
 
 @given(case=labels_and_folds(), fraction=st.floats(0.05, 0.5), seed=st.integers(0, 2**32))
@@ -276,7 +276,7 @@ def test_folds_can_be_drawn_anew_around_the_same_test() -> None:
 
     anew = split_of(labels, is_shipped_test=split.fold < 0, seed=1)
 
-    np.testing.assert_array_equal(anew.test_rows, split.test_rows)
+    np.testing.assert_array_equal(anew.test, split.test)
     assert (anew.fold != split.fold).any()
 
 

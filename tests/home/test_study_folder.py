@@ -109,7 +109,7 @@ class TestContent:
         """Fold -1 is the sealed test and no search row."""
         index = index_of([f"{i}.png" for i in range(6)])
         images = created(tmp_path / "s", index, fold=[0, -1, 1, -1, 0, 1]).images
-        assert images.search_rows.tolist() == [0, 2, 4, 5]
+        assert images.search.tolist() == [0, 2, 4, 5]
 
     def test_exists_only_when_whole(self, tmp_path: Path) -> None:
         """A folder whose making was killed before its last file is no study."""

@@ -54,7 +54,7 @@ def test_fine_tuning_moves_the_last_stage_and_the_head(backbone, tmp_path):
     inputs = with_live(
         search.inputs, LiveSource(root, backbone), folder.images, config=search.config
     )
-    files = [root / folder.images.paths[i] for i in folder.images.search_rows[:3]]
+    files = [root / folder.images.paths[i] for i in folder.images.search[:3]]
     before = {w.path: np.array(w) for w in backbone.weights}
     features = file_features(backbone, files, image_px=32)
     losses = []

@@ -65,7 +65,7 @@ def make_study(
     """
     rng = np.random.default_rng(seed)
     folder = _empty_study(home, class_names, name, trials, (largest, rarest), has_images)
-    labels = folder.images.labels[folder.images.search_rows]
+    labels = folder.images.labels[folder.images.search]
     hard = rng.normal(0, 1.2, len(labels))  # the same images are hard for every setting
     for key, params in baselines(n_classes=len(class_names)).items():
         _add(folder, "baseline", f"baseline-{key}", None, params, hard, rng)
@@ -156,7 +156,7 @@ def _add(
     state: str = "complete",
 ) -> None:
     images, n = folder.images, len(folder.class_names)
-    labels = images.labels[images.search_rows]
+    labels = images.labels[images.search]
     counts = np.bincount(labels, minlength=n)
     rarity = np.log(counts.max() / counts) / np.log(max(2.0, counts.max() / counts.min()))
     common, rare = _quality(params)

@@ -58,7 +58,7 @@ class Study:
         n = len(self.class_names)
         images = self.folder.images
         matrix = confusion_matrix(
-            images.labels[images.search_rows], self.log_prob.argmax(axis=1), n_classes=n
+            images.labels[images.search], self.log_prob.argmax(axis=1), n_classes=n
         )
         values: dict[str, Any] = {
             "kind": kind,
@@ -139,7 +139,7 @@ def make_study(
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": "no"},
     }
     create_study_folder(folder, config, index, split, about=about)
-    rows = split.search_rows
+    rows = split.search
     log_prob = np.full((len(rows), n), -30.0, dtype=np.float32)
     for k in range(2):
         train, held_out = split.fold[rows] != k, split.fold[rows] == k

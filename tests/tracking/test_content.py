@@ -23,7 +23,7 @@ def test_metrics_are_those_of_scikit_learn(study):
     """Final metrics agree with scikit-learn on the same out-of-fold predictions."""
     record = study.add()
     images = study.folder.images
-    y_true, y_pred = images.labels[images.search_rows], study.log_prob.argmax(axis=1)
+    y_true, y_pred = images.labels[images.search], study.log_prob.argmax(axis=1)
     final = {p.key: p.value for p in record_points(record, study.class_names) if p.step == 0}
     per_class = sk.precision_recall_fscore_support(y_true, y_pred, zero_division=0)
     for key, values in zip(("precision", "recall", "f1", "support"), per_class, strict=True):

@@ -16,7 +16,7 @@ def test_predictions_table_lists_each_image_outside_the_test_once(study):
         predictions_json(images, study.log_prob, study.class_names, record=study.add())
     )
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    chosen = images.search_rows
+    chosen = images.search
     assert [row["path"] for row in rows] == [images.paths[i] for i in chosen]
     assert [row["fold"] for row in rows] == images.fold[chosen].tolist()
     assert [row["class"] for row in rows] == [study.class_names[k] for k in images.labels[chosen]]
@@ -49,11 +49,11 @@ def test_probabilities_of_other_images_are_refused(study):
 def test_the_table_of_a_test_record_lists_the_sealed_images(study):
     """A record of the test has its images, in no fold; a retest names no fold either."""
     images = study.folder.images
-    log_prob = study.log_prob[: len(images.test_rows)]
+    log_prob = study.log_prob[: len(images.test)]
     record = replace(study.add(), kind="confirm", part="test", of="trial-00003")
     table = json.loads(predictions_json(images, log_prob, study.class_names, record=record))
 
-    assert [row[0] for row in table["data"]] == [images.paths[i] for i in images.test_rows]
+    assert [row[0] for row in table["data"]] == [images.paths[i] for i in images.test]
     assert "fold" not in table["columns"]
 
 

@@ -17,7 +17,7 @@ from tuner.home.study_folder import TEST, ImageTable
 from tuner.imbalance.rows import training_rows, view_order
 from tuner.search.study import Search, run_search
 from tuner.training.inputs import (
-    SearchInputs,
+    Inputs,
     load_inputs,
     rarer_of_two,
     rows_to_extract,
@@ -46,7 +46,7 @@ def test_test_rows_are_never_extracted(search: Search, small: Small) -> None:
 def test_no_attribute_holds_a_test_row(search: Search) -> None:
     """Arrays per image are as long as the non-test images, and X has their rows alone."""
     images, inputs = search.folder.images, search.inputs
-    chosen = images.search_rows
+    chosen = images.search
     n_images = int((images.fold != TEST).sum())
     for name in ("row_of", "labels", "fold", "rank"):
         assert len(getattr(inputs, name)) == n_images
@@ -54,7 +54,7 @@ def test_no_attribute_holds_a_test_row(search: Search) -> None:
     np.testing.assert_array_equal(inputs.labels, images.labels[chosen])
     np.testing.assert_array_equal(inputs.fold, images.fold[chosen])
     assert len(inputs.y) == inputs.X.shape[0] == (inputs.row_of >= 0).sum()
-    names = {field.name for field in fields(SearchInputs)}
+    names = {field.name for field in fields(Inputs)}
     arrays = {"X", "y", "row_of", "labels", "fold", "rank"}
     assert names == arrays | {"class_names", "steps", "rarer_class", "live"}
     assert inputs.live is None  # test_live_inputs.py counts its files
@@ -118,7 +118,7 @@ def test_each_row_is_the_feature_of_its_view(search: Search, small: Small) -> No
     inputs, images, config = search.inputs, search.folder.images, search.config
     root, X = small.index(config).root, ops.convert_to_numpy(inputs.X)
     assert X.dtype == np.float32
-    for place, i in enumerate(images.search_rows):
+    for place, i in enumerate(images.search):
         for view in np.flatnonzero(inputs.row_of[place] >= 0):
             row = inputs.row_of[place, view]
             wanted = ViewOf(root / images.paths[i], images.sha256[i], int(view))

@@ -39,7 +39,7 @@ def test_rows_name_their_image_and_view(opened, tmp_path):
     np.testing.assert_array_equal(inputs.row_of, search.inputs.row_of)
     rows = np.arange(len(inputs.y))
     np.testing.assert_array_equal(inputs.row_of[live.row_image, live.row_view], rows)
-    assert [file.sha256 for file in live.files] == [images.sha256[i] for i in images.search_rows]
+    assert [file.sha256 for file in live.files] == [images.sha256[i] for i in images.search]
     assert all(file.path.is_file() for file in live.files)
     np.testing.assert_array_equal(inputs.y, inputs.labels[live.row_image])
     keys = [view_key(f.sha256, 0, augmentation=config.augmentation) for f in live.files]

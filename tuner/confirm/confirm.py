@@ -141,7 +141,7 @@ def _choose(
     """The choice, every prediction that its table shows, and the strengths of adjustments."""
     labels, n_classes = confirming.inputs.labels, confirming.inputs.n_classes
     images = confirming.folder.images
-    groups = None if images.groups is None else images.groups[images.search_rows]
+    groups = None if images.groups is None else images.groups[images.search]
 
     def chosen_of(predicted: Mapping[str, IntArray]) -> Choice:
         return choose(

@@ -29,7 +29,7 @@ from tuner.search.outcome import make_record
 from tuner.search.state import Slot
 from tuner.training.adjusted import fold_priors, tuned_taus
 from tuner.training.free import FITS, out_of_fold
-from tuner.training.inputs import SearchInputs, redivided
+from tuner.training.inputs import Inputs, redivided
 from tuner.training.trial import objective_value, prepare, train_prepared
 
 IntArray = NDArray[np.int64]
@@ -51,7 +51,7 @@ class Confirming:
     """
 
     config: StudyConfig
-    inputs: SearchInputs
+    inputs: Inputs
     folds: Mapping[int, IntArray]
     folder: StudyFolder
     recorder: Recorder
@@ -62,7 +62,7 @@ class Confirming:
         """The study with another seed."""
         return self.config.model_copy(update={"seed": seed})
 
-    def inputs_of(self, seed: int) -> SearchInputs:
+    def inputs_of(self, seed: int) -> Inputs:
         """The images in the folds of a fresh seed."""
         batch_size = self.config.training.batch_size
         return redivided(self.inputs, self.folds[seed], batch_size=batch_size)
@@ -104,7 +104,7 @@ def fresh_folds(folder: StudyFolder, *, n_seeds: int) -> dict[int, IntArray]:
             groups=images.groups,
             is_shipped_test=images.fold == TEST,
         )
-        found[seed] = split.fold[images.search_rows]
+        found[seed] = split.fold[images.search]
     return found
 
 

@@ -53,7 +53,7 @@ def read_test(folder: StudyFolder, bank: FeatureBank) -> SealedImages:
         BankError: If a row is missing or damaged.
     """
     images = folder.images
-    rows = images.test_rows
+    rows = images.test
     augmentation = folder.config.augmentation
     keys = [view_key(images.sha256[i], 0, augmentation=augmentation) for i in rows]
     groups = None if images.groups is None else images.groups[rows]

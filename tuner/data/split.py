@@ -44,12 +44,12 @@ class Split:
         return np.flatnonzero(self.fold == k)
 
     @property
-    def search_rows(self) -> IntArray:
+    def search(self) -> IntArray:
         """All rows outside the sealed test, ascending."""
         return np.flatnonzero(self.fold >= 0)
 
     @property
-    def test_rows(self) -> IntArray:
+    def test(self) -> IntArray:
         """Rows of the sealed test, ascending; nothing in a search may read them."""
         return np.flatnonzero(self.fold < 0)
 
@@ -135,7 +135,7 @@ def split_fingerprint(split: Split, sha256: Sequence[str]) -> str:
 
 def small_class_warnings(split: Split, labels: IntArray, class_names: Sequence[str]) -> list[str]:
     """One sentence for each class whose recall rests on fewer than 20 images."""
-    counts = np.bincount(labels[split.search_rows], minlength=len(class_names))
+    counts = np.bincount(labels[split.search], minlength=len(class_names))
     return [
         f"class {name!r} has {n} out-of-fold images, fewer than {FEW_OUT_OF_FOLD}: "
         f"one image moves its recall by {1 / n:.2f}"

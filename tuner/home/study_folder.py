@@ -73,12 +73,12 @@ class ImageTable(NamedTuple):
     groups: IntArray | None
 
     @property
-    def search_rows(self) -> IntArray:
+    def search(self) -> IntArray:
         """Images that are not in the sealed test."""
         return np.flatnonzero(self.fold != TEST)
 
     @property
-    def test_rows(self) -> IntArray:
+    def test(self) -> IntArray:
         """Images of the sealed test."""
         return np.flatnonzero(self.fold == TEST)
 

@@ -141,7 +141,7 @@ def build_export(
     """
     config, images = folder.config, folder.images
     n_classes = len(folder.class_names)
-    final = images.labels[images.search_rows]
+    final = images.labels[images.search]
     counts = np.bincount(final, minlength=n_classes)
     rows = counts + n_extra(
         counts,

@@ -19,7 +19,7 @@ from tuner.training.final import FINAL
 from tuner.training.images.batches import Draws, LiveImages
 from tuner.training.images.loop import fit_epoch
 from tuner.training.images.model import build_live_model, compile_live, get_head, set_head
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 from tuner.training.plan import Plan
 from tuner.training.trial import make_head
 
@@ -44,7 +44,7 @@ def check_stage(stage: str | None) -> None:
 
 def train_final_live(
     export: Export,
-    inputs: SearchInputs,
+    inputs: Inputs,
     plan: Plan,
     *,
     head: HeadWeights | None = None,
@@ -118,7 +118,7 @@ def file_features(backbone: Any, files: Sequence[Path], *, image_px: int) -> NDA
     return np.concatenate(found)
 
 
-def _live(inputs: SearchInputs) -> LiveImages:
+def _live(inputs: Inputs) -> LiveImages:
     if inputs.live is None:
         raise ValueError("these inputs hold features only, no images")
     return inputs.live

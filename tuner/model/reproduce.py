@@ -17,7 +17,7 @@ from tuner.evaluation.metrics import confusion_matrix
 from tuner.model.export import Export
 from tuner.training.bank.steps import HeadWeights
 from tuner.training.final import head_log_prob, train_finals
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 from tuner.training.plan import Plan, plan_of
 from tuner.training.trial import Evaluated, prepare, train_prepared
 
@@ -29,7 +29,7 @@ _TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
 _RESIZE_TOLERANCE = 0.1  # as far as grey levels that are off by one here and there can carry
 
 
-def train_folds_again(export: Export, inputs: SearchInputs) -> Evaluated:
+def train_folds_again(export: Export, inputs: Inputs) -> Evaluated:
     """Train the folds as the search did.
 
     Raises:
@@ -54,7 +54,7 @@ def fresh_plan(evaluated: Evaluated) -> Plan:
     return plan_of(evaluated.result.best_epochs, evaluated.result.learning_rates)
 
 
-def train_final(export: Export, inputs: SearchInputs, plan: Plan) -> HeadWeights:
+def train_final(export: Export, inputs: Inputs, plan: Plan) -> HeadWeights:
     """The head of the exported configuration on all non-test images.
 
     Raises:

@@ -16,7 +16,7 @@ from tuner.home.recorder import Recorder
 from tuner.home.records import Kind
 from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -37,7 +37,7 @@ class Search:
     """
 
     config: StudyConfig
-    inputs: SearchInputs
+    inputs: Inputs
     folder: StudyFolder
     study: optuna.Study
     recorder: Recorder

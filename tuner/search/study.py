@@ -24,7 +24,7 @@ from tuner.search.space import distributions
 from tuner.search.state import Search, Slot, n_finished
 from tuner.search.tell import restore_trials, teach_baseline
 from tuner.training.free import evaluate_free
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 
 _FAILURES_IN_A_ROW = 3
 
@@ -33,7 +33,7 @@ def open_search(
     storage: BaseStorage,
     *,
     config: StudyConfig,
-    inputs: SearchInputs,
+    inputs: Inputs,
     folder: StudyFolder,
     recorder: Recorder,
     listener: Listener,

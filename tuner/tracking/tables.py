@@ -48,7 +48,7 @@ def predictions_json(
     Raises:
         ValueError: If `log_prob` belongs to other images or classes.
     """
-    rows = images.search_rows if record.part == "validation" else images.test_rows
+    rows = images.search if record.part == "validation" else images.test
     if log_prob.shape != (len(rows), len(class_names)):
         raise ValueError(
             f"probabilities of shape {log_prob.shape} for {len(rows)} images "

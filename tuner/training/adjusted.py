@@ -60,7 +60,7 @@ def tau_of(folder: StudyFolder, record: Record) -> float:
             where=str(folder.records_path / f"{record.name}.npz"),
             do="restore the file, or name the strength: --tau 1",
         )
-    images, rows = folder.images, folder.images.search_rows
+    images, rows = folder.images, folder.images.search
     taus = tuned_taus(
         record, log_prob, labels=images.labels[rows], fold=images.fold[rows], config=folder.config
     )

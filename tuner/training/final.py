@@ -14,7 +14,7 @@ from tuner.evaluation.metrics import log_softmax
 from tuner.setting import Setting
 from tuner.training.bank.heads import StackedHeads
 from tuner.training.bank.steps import HeadWeights
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 from tuner.training.plan import Plan
 from tuner.training.trial import make_head
 
@@ -24,7 +24,7 @@ FINAL = -1  # key of the final training's random streams, beside the folds' 0, 1
 
 
 def train_finals(
-    settings: Sequence[tuple[Setting, Plan]], inputs: SearchInputs, *, config: StudyConfig
+    settings: Sequence[tuple[Setting, Plan]], inputs: Inputs, *, config: StudyConfig
 ) -> list[HeadWeights]:
     """One head per setting on all non-test images, without validation.
 

@@ -19,7 +19,7 @@ from tuner.home.free import FREE_TITLES, FreeBaseline
 from tuner.home.records import Record
 from tuner.imbalance.adjustment import adjust
 from tuner.training.adjusted import fold_priors, tuned_taus
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 from tuner.training.trial import objective_value
 
 FloatArray = NDArray[np.float64]
@@ -85,7 +85,7 @@ FITS: Mapping[str, Callable[[NDArray[np.float32], IntArray], Predict]] = {
 
 
 def evaluate_free(
-    plain: Record, log_prob: NDArray[np.floating], inputs: SearchInputs, *, config: StudyConfig
+    plain: Record, log_prob: NDArray[np.floating], inputs: Inputs, *, config: StudyConfig
 ) -> list[FreeBaseline]:
     """Every free baseline on the study's own folds.
 
@@ -111,7 +111,7 @@ def evaluate_free(
     return found
 
 
-def out_of_fold(inputs: SearchInputs, key: str) -> FloatArray:
+def out_of_fold(inputs: Inputs, key: str) -> FloatArray:
     """Out-of-fold log probabilities of one of `FITS`, float64 (n_images, n_classes)."""
     X = original_features(inputs)
     log_prob = np.zeros((len(inputs.labels), inputs.n_classes))
@@ -122,6 +122,6 @@ def out_of_fold(inputs: SearchInputs, key: str) -> FloatArray:
     return log_prob
 
 
-def original_features(inputs: SearchInputs) -> NDArray[np.float32]:
+def original_features(inputs: Inputs) -> NDArray[np.float32]:
     """Features of the images themselves, without views, float32 (n_images, n_features)."""
     return inputs.features(inputs.row_of[:, 0])

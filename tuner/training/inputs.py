@@ -32,7 +32,7 @@ class LiveSource(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SearchInputs:
+class Inputs:
     """Features, labels and folds of the images that the search may see.
 
     Attributes:
@@ -138,7 +138,7 @@ def rows_to_extract(
     other_folds: Sequence[IntArray] = (),
 ) -> list[ViewOf]:
     """Every (file, view) that the search needs, images first, then view 1, and so on."""
-    chosen = images.search_rows
+    chosen = images.search
     views = views_wanted(
         config,
         images.labels[chosen],
@@ -161,13 +161,13 @@ def load_inputs(
     class_names: tuple[str, ...],
     other_folds: Sequence[IntArray] = (),
     live: LiveSource | None = None,
-) -> SearchInputs:
+) -> Inputs:
     """Read the non-test features from the bank and lay them out for the search.
 
     `redivided` puts one of `other_folds` in the place of the study's own. With `live` the bank
     needs the images only, not their views.
     """
-    chosen = images.search_rows
+    chosen = images.search
     labels, fold = images.labels[chosen], images.fold[chosen]
     sha256 = [images.sha256[i] for i in chosen]
     views = views_wanted(config, labels, fold, n_classes=len(class_names), other_folds=other_folds)
@@ -181,7 +181,7 @@ def load_inputs(
             for i, k in (pairs if live is None else pairs[: len(chosen)])
         ]
     )
-    inputs = SearchInputs(
+    inputs = Inputs(
         X=_in_memory(rows),
         y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
         row_of=row_of,
@@ -204,8 +204,8 @@ def _in_memory(rows: BankRows) -> Any:
 
 
 def with_live(
-    inputs: SearchInputs, live: LiveSource, images: ImageTable, *, config: StudyConfig
-) -> SearchInputs:
+    inputs: Inputs, live: LiveSource, images: ImageTable, *, config: StudyConfig
+) -> Inputs:
     """The same inputs, with folds and final heads trained on images.
 
     Args:
@@ -216,14 +216,14 @@ def with_live(
     """
     image, view = np.nonzero(inputs.row_of >= 0)
     rows = np.argsort(inputs.row_of[image, view])
-    files = [ViewOf(live.root / images.paths[i], images.sha256[i], 0) for i in images.search_rows]
+    files = [ViewOf(live.root / images.paths[i], images.sha256[i], 0) for i in images.search]
     found = LiveImages(
         files, image[rows], view[rows], config.data.image_px, config.augmentation, live.backbone
     )
     return replace(inputs, live=found)
 
 
-def redivided(inputs: SearchInputs, fold: IntArray, *, batch_size: int) -> SearchInputs:
+def redivided(inputs: Inputs, fold: IntArray, *, batch_size: int) -> Inputs:
     """The same images with another division into folds.
 
     Args:

@@ -21,7 +21,7 @@ from tuner.setting import Setting
 from tuner.training.bank.folds import Fold, TrialResult, pooled_matrix, train_trials
 from tuner.training.bank.heads import Head
 from tuner.training.images.loop import train_trial
-from tuner.training.inputs import SearchInputs
+from tuner.training.inputs import Inputs
 from tuner.training.losses import focal_terms
 
 IntArray = NDArray[np.int64]
@@ -61,7 +61,7 @@ class Evaluated(NamedTuple):
 
 
 def make_head(
-    params: Setting, inputs: SearchInputs, images: IntArray, *, config: StudyConfig, key: int
+    params: Setting, inputs: Inputs, images: IntArray, *, config: StudyConfig, key: int
 ) -> tuple[Head, IntArray]:
     """The head that trains on the given images, and its training rows per class.
 
@@ -92,7 +92,7 @@ def make_head(
     return head, counts
 
 
-def prepare(params: Setting, inputs: SearchInputs, *, config: StudyConfig) -> Prepared:
+def prepare(params: Setting, inputs: Inputs, *, config: StudyConfig) -> Prepared:
     """Resolve hyperparameters into the rows, weights and losses of each fold."""
     prepared = Prepared([], [], [])
     for k in range(inputs.n_folds):
@@ -113,7 +113,7 @@ def objective_value(matrix: IntArray, *, config: StudyConfig) -> float:
 
 def train_prepared(
     prepared: Sequence[Prepared],
-    inputs: SearchInputs,
+    inputs: Inputs,
     *,
     config: StudyConfig,
     on_epoch: Callable[[int, Epoch], bool],
@@ -156,7 +156,7 @@ def constraints_of(scores: dict[str, float], *, config: StudyConfig) -> dict[str
     return {} if floor is None or not scores else {"recall_floor": floor - scores["min_recall"]}
 
 
-def _evaluate(result: TrialResult, inputs: SearchInputs, *, config: StudyConfig) -> Evaluated:
+def _evaluate(result: TrialResult, inputs: Inputs, *, config: StudyConfig) -> Evaluated:
     if not result.epochs:
         return Evaluated(result, [], None, {}, {})
     matrix = pooled_matrix(result.log_prob, inputs.labels, n_classes=inputs.n_classes)

@@ -34,7 +34,7 @@ def test_examples_are_found_by_one_missed_by_the_other_and_rare(rows):
     """Each example is so, none is of the sealed test, and no class has more than three."""
     labels, ours, theirs, fold = np.array([[0, 0, 0, 0], *rows]).T
     images = table_of(labels, fold)
-    seen = images.search_rows
+    seen = images.search
     found = choose_examples(images, log_prob(ours[seen], 4), log_prob(theirs[seen], 4))
     rare = rare_classes(labels[seen], n_classes=4)
     for example in found:

@@ -133,7 +133,7 @@ def _confirm(
     recorder = make_recorder(home, options.tracking_uri, on_trouble=lines.message)
 
     def read() -> SealedImages:
-        test = images.test_rows
+        test = images.test
         fill([ViewOf(index.root / images.paths[i], images.sha256[i], 0) for i in test])
         return read_test(folder, source.bank)
 

@@ -215,7 +215,7 @@ def _print_duplicates(index: ImageIndex, console: Console) -> None:
 
 
 def _facts(config: StudyConfig, index: ImageIndex, split: Split) -> dict[str, Any]:
-    search = np.bincount(index.labels[split.search_rows], minlength=index.n_classes)
+    search = np.bincount(index.labels[split.search], minlength=index.n_classes)
     classes = [
         {"class": name, "images": int(n), "search": int(s), "test": int(n - s)}
         for name, n, s in zip(index.class_names, index.counts, search, strict=True)

@@ -69,7 +69,7 @@ def write_trained(
     from tuner.model.reproduce import check_model, head_probabilities
 
     config, images = export.config, opened.folder.images
-    names, rows = opened.index.class_names, images.search_rows
+    names, rows = opened.index.class_names, images.search
     built = build_model(
         model.head,
         source.weights,
@@ -159,7 +159,7 @@ def _register(
     from tuner.model.archive import read_card
     from tuner.tracking.registry import register_model
 
-    first = opened.folder.images.search_rows[0]
+    first = opened.folder.images.search[0]
     file = opened.index.root / opened.folder.images.paths[first]
     card = read_card(target)
     return register_model(

@@ -228,7 +228,7 @@ def _trial_lines(opened: Opened, console: Console) -> TrialLines:
     return TrialLines(
         console,
         opened.index.class_names,
-        _counts(images.labels[images.search_rows]),
+        _counts(images.labels[images.search]),
         n_trials=opened.config.search.trials,
         best=_say_earlier(opened, console),
         earlier=opened.folder.records(),

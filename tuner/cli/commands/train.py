@@ -52,7 +52,7 @@ _LARGEST_TAU = 10
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
     from tuner.training.bank.steps import HeadWeights
-    from tuner.training.inputs import SearchInputs
+    from tuner.training.inputs import Inputs
     from tuner.training.plan import Plan
 
 
@@ -208,7 +208,7 @@ def _check_target(path: Path) -> None:
 
 def _train(
     export: Export,
-    inputs: SearchInputs,
+    inputs: Inputs,
     opened: Opened,
     source: FeatureSource,
     options: TrainOptions,
@@ -260,7 +260,7 @@ def _train(
 
 def _train_final(
     export: Export,
-    inputs: SearchInputs,
+    inputs: Inputs,
     plan: Plan,
     source: FeatureSource,
     opened: Opened,

@@ -75,7 +75,7 @@ def choose_examples(
         theirs: Those of the other setting.
         limit: Examples at most.
     """
-    rows = images.search_rows
+    rows = images.search
     labels, places = images.labels[rows], np.arange(len(rows))
     predicted = np.stack([ours.argmax(axis=1), theirs.argmax(axis=1)])
     sure = np.exp(np.stack([ours[places, labels], theirs[places, labels]]).astype(np.float64))

@@ -113,7 +113,7 @@ class Contents:
         except StudyError as error:
             self.notes.append(f"{error.what} ({error.where})")
             return None
-        shape = (len(self.folder.images.search_rows), len(self.class_names))
+        shape = (len(self.folder.images.search), len(self.class_names))
         if ours is None or theirs is None or not ours.shape == theirs.shape == shape:
             return None
         return ours, theirs

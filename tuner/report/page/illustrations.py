@@ -124,7 +124,7 @@ def gain_figure(contents: Contents, pen: Illustrator) -> Html:
     best, plain = contents.best, contents.plain
     if best is None or plain is None or best is plain:
         return element("p", "There is nothing to compare with plain cross-entropy.", css="note")
-    rows = contents.folder.images.search_rows
+    rows = contents.folder.images.search
     labels = contents.folder.images.labels[rows]
     is_right = None
     if contents.predictions is not None:
