@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from _common import emit, machine_name, say
+from _ground import ground_elsewhere, search_without_mlflow
 from trial import Laps
 
 from tuner.config import StudyConfig, load_study
@@ -24,30 +26,14 @@ from tuner.features.device import Device, find_device
 from tuner.features.source import FeatureSource, open_features
 from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.home.founding import open_study, read_images
-from tuner.home.recorder import NoRecorder
-from tuner.search.study import open_search, open_storage, run_search
-from tuner.training.inputs import load_inputs, rows_to_extract
 
 
 def search_once(config: StudyConfig, source: FeatureSource, home: Home) -> list[float]:
     """Best objective so far after each trial."""
     with tempfile.TemporaryDirectory() as place:
-        index = read_images(config, home)
-        opened = open_study(config, index, Home(Path(place)))
-        images, names = opened.folder.images, index.class_names
-        source.fill(rows_to_extract(config, images, index.root, n_classes=len(names)))
-        search = open_search(
-            open_storage(Home(Path(place))),
-            config=config,
-            inputs=load_inputs(config, images, source.bank, class_names=names),
-            folder=opened.folder,
-            recorder=NoRecorder(),
-            listener=Laps(),
-            environment={},
-        )
-        run_search(search)
-        values = [r.value or 0.0 for r in opened.folder.records() if r.kind == "trial"]
+        ground = ground_elsewhere(replace(source, config=config), home, Home(Path(place)))
+        search_without_mlflow(ground, Laps())
+        values = [r.value or 0.0 for r in ground.folder.records() if r.kind == "trial"]
     return [float(value) for value in np.maximum.accumulate(values)]
 
 

@@ -28,29 +28,30 @@ import keras
 import numpy as np
 import pandas as pd
 from _common import emit, image_files, machine_name, say
+from _ground import ground_elsewhere
 from scipy.stats import qmc, spearmanr
 
 from tuner.config import StudyConfig, parse_study
 from tuner.evaluation.metrics import balanced_loss, class_table, confusion_matrix, log_softmax
-from tuner.features.backbone import build_backbone
 from tuner.features.device import find_device
 from tuner.features.extract import ViewOf
 from tuner.features.source import open_features
 from tuner.features.views import view_key
 from tuner.features.weights.resolve import resolve_weights
+from tuner.ground import Ground
 from tuner.home import Home
 from tuner.home.baselines import baselines
-from tuner.home.founding import open_study, read_images
+from tuner.home.listener import Listener
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 from tuner.setting import Setting
-from tuner.training.bank.folds import Fold, train_trials
+from tuner.training.bank.folds import train_trials
 from tuner.training.bank.heads import StackedHeads
 from tuner.training.bank.rows import FeatureRows
 from tuner.training.bank.schedule import Schedule
-from tuner.training.images.batches import LiveImages
+from tuner.training.head import FoldHead
 from tuner.training.images.loop import train_trial
-from tuner.training.inputs import Inputs, LiveSource, load_inputs, rows_to_extract
-from tuner.training.trial import prepare
+from tuner.training.inputs import Inputs
+from tuner.training.trial import fold_heads
 
 STUDY = """
 name: {name}-{image_px}-{epochs}-{view_seed}
@@ -120,24 +121,16 @@ class Bench:
         config = self.config(data, view_seed=view_seed)
         weights, device = resolve_weights("imagenet"), find_device()
         source = open_features(config, self.home, weights=weights, device=device)
-        index = read_images(config, self.home)
-        opened = open_study(config, index, self.home)
-        images, names = opened.folder.images, index.class_names
-        source.fill(rows_to_extract(config, images, index.root, n_classes=len(names)))
-        inputs = load_inputs(config, images, source.bank, class_names=names)
-        live = load_inputs(
-            config,
-            images,
-            source.bank,
-            class_names=names,
-            live=LiveSource(index.root, build_backbone(weights, precision=self.precision)),
-        )
+        ground = ground_elsewhere(source, self.home, self.home)
+        ground.extract(Listener())
+        inputs = ground.inputs(Listener())
+        live = on_images(ground, precision=self.precision).inputs(Listener())
         return replace(inputs, live=live.live)
 
     def _sets(self, data: str, n: int) -> list[Any]:
         """The rows of the bank n times: each time with other views of the added ones."""
         config, inputs = self.config(data), self.inputs(data, 0)
-        live: LiveImages = inputs.live  # type: ignore[assignment]
+        live = inputs.live_images
         source = open_features(
             config, self.home, weights=resolve_weights("imagenet"), device=find_device()
         )
@@ -146,7 +139,7 @@ class Bench:
             views = np.where(live.row_view > 0, live.row_view + i * live.row_view.max(), 0)
             wanted = [
                 ViewOf(live.files[image].path, live.files[image].sha256, int(view))
-                for image, view in zip(live.row_image, views, strict=True)
+                for image, view in zip(live.row_place, views, strict=True)
             ]
             source.fill(wanted)
             keys = [view_key(v.sha256, v.view, augmentation=config.augmentation) for v in wanted]
@@ -155,8 +148,8 @@ class Bench:
 
     def fewer(self, inputs: Inputs, n_views: int) -> Any:
         """The rows of the bank, with the n-th view of an image in the place of all later ones."""
-        live: LiveImages = inputs.live  # type: ignore[assignment]
-        rows = inputs.row_of[live.row_image, np.minimum(live.row_view, n_views)]
+        live = inputs.live_images
+        rows = inputs.row_of[live.row_place, np.minimum(live.row_view, n_views)]
         return keras.ops.convert_to_tensor(inputs.features(rows))
 
     def train(self, what: Training, params: Setting) -> dict[str, Any]:
@@ -166,18 +159,19 @@ class Bench:
         config = self.config(what.data, view_seed=view_seed).model_copy(
             update={"seed": what.seed}
         )  # of weights, rows and dropout; the split stays
-        fold = prepare(params, inputs, config=config).folds[0]
+        fold = fold_heads(params, inputs, config=config)[0]
         common: dict[str, Any] = {
-            "y_images": inputs.labels,
+            "labels": inputs.labels,
             "n_classes": inputs.n_classes,
             "steps": inputs.steps,
             "training": config.training,
         }
         start = time.perf_counter()
         if what.way == "live":
-            live: LiveImages = inputs.live  # type: ignore[assignment]
-            result = train_trial([fold], live, inputs.y, on_epoch=lambda _: False, **common)
-            log_prob = result.log_prob[fold.validation_images]
+            result = train_trial(
+                [fold], inputs.live_images, inputs.y, on_epoch=lambda _: False, **common
+            )
+            log_prob = result.log_prob[fold.validation_places]
         elif what.way in FEWER:
             log_prob = train_on(fold, [self.fewer(inputs, FEWER[what.way])], inputs, config)
         elif (n := SETS.get(what.way, 1)) > 1:
@@ -186,9 +180,9 @@ class Bench:
             (result,) = train_trials(
                 [[fold]], inputs.X, inputs.y, on_epoch=lambda *_: False, **common
             )
-            log_prob = result.log_prob[fold.validation_images]
+            log_prob = result.log_prob[fold.validation_places]
         seconds = time.perf_counter() - start
-        y_true = inputs.labels[fold.validation_images]
+        y_true = inputs.labels[fold.validation_places]
         recall = class_table(
             confusion_matrix(y_true, log_prob.argmax(axis=1), n_classes=inputs.n_classes)
         ).recall
@@ -200,6 +194,15 @@ class Bench:
         }
 
 
+def on_images(ground: Ground, *, precision: str) -> Ground:
+    """The same study trained on images, whose backbone computes in some precision."""
+    config, source = ground.config, ground.source
+    training = config.training.model_copy(update={"mode": "live"})
+    backbone = config.backbone.model_copy(update={"precision": precision})
+    live = config.model_copy(update={"training": training, "backbone": backbone})
+    return replace(ground, config=live, source=replace(source, config=live))
+
+
 class TurningHeads(StackedHeads):
     """Heads whose features may be others in each epoch."""
 
@@ -208,7 +211,7 @@ class TurningHeads(StackedHeads):
         self._rows = FeatureRows(X, y)
 
 
-def train_on(fold: Fold, sets: list[Any], inputs: Inputs, config: StudyConfig) -> np.ndarray:
+def train_on(fold: FoldHead, sets: list[Any], inputs: Inputs, config: StudyConfig) -> np.ndarray:
     """What `train_trials` does of one fold, on sets of views that epochs take in turn."""
     y = keras.ops.convert_to_tensor(inputs.y, "int32")
     heads = TurningHeads(
@@ -225,7 +228,7 @@ def train_on(fold: Fold, sets: list[Any], inputs: Inputs, config: StudyConfig) -
         heads.train_epoch(np.array([schedule.learning_rate]))
         (logits,) = heads.logits([fold.validation_rows])
         log_prob = log_softmax(logits)
-        if schedule.update(epoch, balanced_loss(log_prob, inputs.labels[fold.validation_images])):
+        if schedule.update(epoch, balanced_loss(log_prob, inputs.labels[fold.validation_places])):
             best = log_prob
         if schedule.is_stopped:
             break

@@ -37,6 +37,7 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
 from tuner.home.study_folder import StudyFolder
+from tuner.tracking.tables import FILES
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -310,8 +311,8 @@ def content(client: Any, run_id: str, path: str) -> object:
             with Image.open(file) as image:
                 image.load()
                 return image.size
-        is_table = path in ("confusion_matrix.json", "predictions.json", "class_names.json")
-        return hashlib.sha256(file.read_bytes()).hexdigest() if is_table else None
+        is_compared = path in {file.name for file in FILES}
+        return hashlib.sha256(file.read_bytes()).hexdigest() if is_compared else None
 
 
 def differences(place: Path, straight: dict[str, Any]) -> list[str]:

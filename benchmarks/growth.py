@@ -22,7 +22,7 @@ from tuner.config import parse_study
 from tuner.features.device import find_device
 from tuner.home import Home
 from tuner.home.records import Record
-from tuner.report.figures.figures import confusion_matrix_image
+from tuner.report.figures.confusion import confusion_matrix_image
 from tuner.search.study import run_search
 from tuner.tracking.mlflow_recorder import MlflowRecorder
 

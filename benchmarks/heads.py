@@ -24,7 +24,8 @@ from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, log_softmax
 from tuner.features.device import find_device
 from tuner.training.bank.compiled import compile_xla
-from tuner.training.bank.heads import Head, RowOrder, StackedHeads
+from tuner.training.bank.heads import StackedHeads
+from tuner.training.head import Head, RowOrder
 from tuner.training.losses import FocalLoss, focal_terms
 
 N_ROWS, N_FEATURES, N_CLASSES, EPOCHS = 3000, 2048, 7, 4
@@ -62,7 +63,7 @@ def keras_fit(X: Any, y: Any, *, steps: int) -> Callable[[], object]:
             keras.layers.Dense(N_CLASSES),
         ]
     )
-    loss = FocalLoss(2.0, TERMS.positive, TERMS.negative)
+    loss = FocalLoss(2.0, TERMS.true_factor, TERMS.other_factor)
     model.compile(keras.optimizers.Adam(TRAINING.learning_rate), loss)
     rows = RowOrder(TRAIN_ROWS, (0, 0)).take(steps * TRAINING.batch_size)
     data = {"x": X[rows], "y": y[rows], "sample_weight": WEIGHT[y[rows]]}

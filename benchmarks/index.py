@@ -22,13 +22,13 @@ CLASSES = 20
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from tuner.data.index import read_index
+from tuner.data.reading import read_image_table
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.perf_counter()
-index = read_index(sys.argv[1], home=Path(sys.argv[2]))
+table = read_image_table(sys.argv[1], home=Path(sys.argv[2]))
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([index.n_images, seconds, before / 1024, peak / 1024]))
+print(json.dumps([table.n_images, seconds, before / 1024, peak / 1024]))
 """
 
 

@@ -2,9 +2,9 @@
 
 python benchmarks/near_duplicates.py [--data steel_xsdd ...] [--home FOLDER] [--synthetic 100000]
 
-Plants copies of each kind into every data set, one copy of an image, and runs `find_twins` as
-`tuner check --features` does. Needs the ImageNet weights and the development data sets. Features
-are kept in the home between runs.
+Plants copies of each kind into every data set, one copy of an image, and runs
+`find_near_duplicates` as `tuner check --features` does. Needs the ImageNet weights and the
+development data sets. Features are kept in the home between runs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tuner.config import parse_study
+from tuner.data.image_table import ImageTable
 from tuner.data.images import decode_rgb, read_bytes
-from tuner.data.index import ImageIndex, read_index
-from tuner.data.near_duplicates.find import Twins, find_twins, nearest_images
+from tuner.data.near_duplicates.find import (
+    NearDuplicates,
+    find_near_duplicates,
+    nearest_images,
+)
+from tuner.data.reading import read_image_table
 from tuner.home import Home
 
 IMAGE_PX = {
@@ -122,24 +127,24 @@ def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
     if found_name != name:
         return
     root = next(p for p in [folder / name / name, folder / name] if p.is_dir())
-    index = read_index(str(root), home=home.path)
-    files = [index.root / path for path in index.paths]
+    table = read_image_table(str(root), home=home.path)
+    files = [table.root / path for path in table.paths]
     copies = folder / f"{name}_copies"
     copies.mkdir()
     planted = plant(files, copies, n_each=n_each)
-    both = read_index_of(copies, index)
+    both = read_both(copies, table)
     say(f"{name}: {len(files)} images, {len(both[0]) - len(files)} copies")
     features = features_of(*both, image_px=image_px, home=home)
     start = time.perf_counter()
-    twins = find_twins(features, both[0], sha256=both[1])
+    near = find_near_duplicates(features, both[0], sha256=both[1])
     seconds = time.perf_counter() - start
-    pairs = set(zip(twins.first.tolist(), twins.second.tolist(), strict=True))
+    pairs = set(zip(near.first.tolist(), near.second.tolist(), strict=True))
     place = {path: row for row, path in enumerate(both[0])}
     recall = {
         kind: float(np.mean([(row, place[copy]) in pairs for row, copy in made]))
         for kind, made in planted.items()
     }
-    alone = find_twins(features[: len(files)], files, sha256=index.sha256)
+    alone = find_near_duplicates(features[: len(files)], files, sha256=table.sha256)
     sizes = np.bincount(alone.groups)
     emit(
         "near_duplicates",
@@ -158,23 +163,23 @@ def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
         images_per_s=len(both[0]) / seconds,
     )
     if name == "blood_chula12":
-        smears(index, features[: len(files)], alone)
+        smears(table, features[: len(files)], alone)
 
 
-def read_index_of(copies: Path, index: ImageIndex) -> tuple[list[Path], list[str]]:
+def read_both(copies: Path, table: ImageTable) -> tuple[list[Path], list[str]]:
     """Files and hashes of the originals, then of the copies."""
     made = sorted(copies.iterdir())
-    files = [index.root / path for path in index.paths] + made
-    return files, [*index.sha256, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in made)]
+    files = [table.root / path for path in table.paths] + made
+    return files, [*table.sha256, *(hashlib.sha256(p.read_bytes()).hexdigest() for p in made)]
 
 
 def cosine_rival(
     features: np.ndarray,
     both: tuple[list[Path], list[str]],
     planted: dict[str, list[tuple[int, Path]]],
-    alone: Twins,
+    alone: NearDuplicates,
 ) -> dict[str, float]:
-    """Recall of a single cosine threshold that flags as many original images as `find_twins`."""
+    """Recall of a single cosine threshold that flags as many original images as `alone` has."""
     n_made = sum(map(len, planted.values()))
     n_images = len(features) - n_made
     near = nearest_images(features[:n_images], n_neighbours=1)
@@ -193,35 +198,35 @@ def cosine_rival(
     }
 
 
-def smears(index: ImageIndex, features: np.ndarray, twins: Twins) -> None:
+def smears(table: ImageTable, features: np.ndarray, near: NearDuplicates) -> None:
     """blood_chula12: pairs against smears and overlap of windows, and three ways to split."""
     archive = Path(os.environ.get("TUNER_DATA") or Path(__file__).parents[2] / "shared/data")
     with (archive / "blood_chula12_manifest.csv").open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
-    at = np.array([[int(rows[p]["cx"]), int(rows[p]["cy"])] for p in index.paths])
-    smear = np.unique([rows[p]["group"] for p in index.paths], return_inverse=True)[1]
-    found = set(zip(twins.first.tolist(), twins.second.tolist(), strict=True))
+    at = np.array([[int(rows[p]["cx"]), int(rows[p]["cy"])] for p in table.paths])
+    smear = np.unique([rows[p]["group"] for p in table.paths], return_inverse=True)[1]
+    found = set(zip(near.first.tolist(), near.second.tolist(), strict=True))
     recall = {}
     for low, high in ((0.25, 0.5), (0.5, 0.7), (0.7, 0.85), (0.85, 1.01)):
         true = overlapping(at, smear, low=low, high=high)
         if true:
             hit = float(np.mean([pair in found for pair in true]))
             recall[f"{low:g}-{min(high, 1):g}"] = {"pairs": len(true), "recall": round(hit, 3)}
-    sizes = np.bincount(twins.groups)
+    sizes = np.bincount(near.groups)
     linked = np.flatnonzero(sizes > 1)
-    spans = [len(np.unique(smear[twins.groups == g])) > 1 for g in linked]
+    spans = [len(np.unique(smear[near.groups == g])) > 1 for g in linked]
     emit(
         "near_duplicates_smears",
         machine=machine_name(),
-        pairs=len(twins.first),
-        share_in_one_smear=float(np.mean(smear[twins.first] == smear[twins.second])),
+        pairs=len(near.first),
+        share_in_one_smear=float(np.mean(smear[near.first] == smear[near.second])),
         recall_by_overlap_of_windows=recall,
-        share_of_same_smear_pairs_linked=share_linked(smear, twins.groups),
+        share_of_same_smear_pairs_linked=share_linked(smear, near.groups),
         groups=len(linked),
         groups_that_span_smears=int(np.sum(spans)),
         images_in_groups=int(sizes[linked].sum()),
         images_in_groups_that_span_smears=int(sizes[linked[np.array(spans, bool)]].sum()),
-        macro_recall=split_values(features, index.labels, smear=smear, twins=twins.groups),
+        macro_recall=split_values(features, table.labels, smear=smear, linked=near.groups),
     )
 
 
@@ -247,7 +252,7 @@ def share_linked(smear: np.ndarray, groups: np.ndarray) -> float:
 
 
 def split_values(
-    features: np.ndarray, labels: np.ndarray, *, smear: np.ndarray, twins: np.ndarray
+    features: np.ndarray, labels: np.ndarray, *, smear: np.ndarray, linked: np.ndarray
 ) -> dict[str, float]:
     """Macro recall of a logistic regression over three folds, by how the folds are drawn."""
     X = PCA(256, random_state=0).fit_transform(features)
@@ -255,7 +260,7 @@ def split_values(
     singles = np.arange(len(labels))
     values: dict[str, list[float]] = {"random": [], "near_duplicates": [], "smears": []}
     for seed in range(3):
-        for way, groups in (("random", singles), ("near_duplicates", twins), ("smears", smear)):
+        for way, groups in (("random", singles), ("near_duplicates", linked), ("smears", smear)):
             kind = StratifiedKFold if way == "random" else StratifiedGroupKFold
             folds = kind(3, shuffle=True, random_state=seed).split(X, labels, groups)
             predicted = np.zeros_like(labels)

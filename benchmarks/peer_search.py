@@ -91,7 +91,7 @@ class Problem:
         balanced = keras.metrics.SparseCategoricalCrossentropy("balanced_loss", from_logits=True)
         model.compile(
             keras.optimizers.Adam(1e-4),
-            FocalLoss(params["gamma"], terms.positive, terms.negative),
+            FocalLoss(params["gamma"], terms.true_factor, terms.other_factor),
             weighted_metrics=[balanced],
         )
         return model

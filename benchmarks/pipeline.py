@@ -33,7 +33,7 @@ from tuner.features.backbone import apply_views, build_backbone
 from tuner.features.device import find_device
 from tuner.features.extract import ViewOf
 from tuner.features.weights.resolve import resolve_weights
-from tuner.training.bank.heads import Head
+from tuner.training.head import Head
 from tuner.training.images.batches import Batches, LiveImages
 from tuner.training.images.loop import fit_epoch
 from tuner.training.images.model import build_live_model, compile_live

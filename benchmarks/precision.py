@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from _common import alternate, emit, machine_name, median_ratio, say
+from _ground import ground_elsewhere, search_without_mlflow
 from extract import bare_call
 from trial import Laps
 
@@ -29,10 +30,6 @@ from tuner.features.source import open_features
 from tuner.features.views import view_key
 from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.home.founding import open_study, read_images
-from tuner.home.recorder import NoRecorder
-from tuner.search.study import open_search, open_storage, run_search
-from tuner.training.inputs import load_inputs, rows_to_extract
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -46,25 +43,11 @@ def values_of(options: argparse.Namespace, precision: str, seed: int) -> tuple[A
     weights = resolve_weights(config.backbone.weights, on_progress=say)
     source = open_features(config, home, weights=weights, device=find_device())
     with tempfile.TemporaryDirectory() as place:
-        index, temporary = read_images(config, home), Home(Path(place))
-        opened = open_study(config, index, temporary)
-        images, names = opened.folder.images, index.class_names
-        n_new = source.fill(rows_to_extract(config, images, index.root, n_classes=len(names)))
-        say(f"{precision}, seed {seed}: {n_new} rows computed now")
-        search = open_search(
-            open_storage(temporary),
-            config=config,
-            inputs=load_inputs(config, images, source.bank, class_names=names),
-            folder=opened.folder,
-            recorder=NoRecorder(),
-            listener=Laps(),
-            environment={},
-        )
-        run_search(search)
-        found = {r.name: r.scores["macro_recall"] for r in opened.folder.records()}
-        keys = [
-            view_key(images.sha256[i], 0, augmentation=config.augmentation) for i in images.search
-        ]
+        ground = ground_elsewhere(source, home, Home(Path(place)))
+        search_without_mlflow(ground, Laps())
+        found = {r.name: r.scores["macro_recall"] for r in ground.folder.records()}
+    images, augmentation = ground.table, config.augmentation
+    keys = [view_key(images.sha256[i], 0, augmentation=augmentation) for i in images.search]
     return found, source.bank.read(keys)
 
 

@@ -30,7 +30,7 @@ from _common import emit, machine_name, say
 from _services import Databases, databases, scalar
 
 from tuner.config import parse_study
-from tuner.home.listener import QuietListener
+from tuner.home.listener import Listener
 from tuner.home.recorder import NoRecorder
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
@@ -71,7 +71,7 @@ def open_worker(url: str, place: Path, *, trials: int, epochs: int) -> tuple[Sea
         StudyFolder(place / "scale"),
         open_optuna_study(storage, config),
         NoRecorder(),
-        QuietListener(),
+        Listener(),
         {},
         distributions(config, n_classes=N_CLASSES),
     )
@@ -150,7 +150,7 @@ def work(url: str, place: Path, trials: int, epochs: int, barrier: Any, results:
     rng, done = np.random.default_rng(), 0
     barrier.wait()
     start_s, cpu_s = time.time(), _cpu_s()
-    with heart.beating():
+    with heart.running():
         while n_finished(search) < trials:
             _lap(took["settle"], lambda: settle_lost_trials(search, heart))
             slot = _lap(took["ask"], lambda: claim(search, heart))
@@ -161,7 +161,7 @@ def work(url: str, place: Path, trials: int, epochs: int, barrier: Any, results:
                 _lap(took["report"], lambda: _report(slot.trial, value, epoch))  # noqa: B023
             record = _record(slot, values)
             _lap(took["tell"], lambda: tell(search, slot.trial, record))  # noqa: B023
-            heart.leave(slot.trial._trial_id)
+            heart.end(slot.trial._trial_id)
             done += 1
     results.put(
         {
@@ -198,7 +198,7 @@ def _report(trial: Any, value: float, epoch: int) -> None:
 
 def _record(slot: Any, values: list[float]) -> Record:
     return Record(
-        kind="trial", name=slot.name, number=slot.trial.number, params=slot.params,
+        kind="trial", name=slot.name, number=slot.trial.number, params=slot.setting,
         state="complete", reason=None, value=values[-1], matrix=[], scores={},
         curves={"objective": values}, best_epochs=[], learning_rates=[], rows=[],
         class_weights=[], constraints={}, seeds={}, environment={}, started_s=0.0, ended_s=0.0,

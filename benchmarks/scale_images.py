@@ -22,25 +22,28 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from _common import emit, machine_name, say
 
 from tuner.config import parse_study
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.data.split import make_split
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import missing_chunks
 from tuner.features.views import view_key
 from tuner.home import Home
+from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
-from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
 from tuner.tracking.tables import predictions_json
 from tuner.training.inputs import load_inputs, rows_to_extract
-from tuner.training.trial import prepare
+from tuner.training.trial import fold_heads
 
 WIDTH = 4
 PARAMS = Setting(gamma=2.0, alpha=0.25, augmentation_multiplier=4, class_weight_mode="balanced")
@@ -62,7 +65,7 @@ def watch(part: str) -> Iterator[None]:
     )
 
 
-def make_index(n: int, n_classes: int, root: Path) -> ImageIndex:
+def make_table(n: int, n_classes: int) -> ImageTable:
     """So many paths and labels; sizes of classes fall geometrically to a hundredth."""
     share = 0.01 ** (np.arange(n_classes) / (n_classes - 1))
     sizes = np.maximum(10, n * share / share.sum()).astype(np.int64)
@@ -71,7 +74,7 @@ def make_index(n: int, n_classes: int, root: Path) -> ImageIndex:
     paths = tuple(f"class_{k:03d}/image_{i:08d}.jpg" for i, k in enumerate(labels))
     sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
     names = tuple(f"class_{k:03d}" for k in range(n_classes))
-    return ImageIndex(root, paths, labels, names, sha256)
+    return ImageTable(paths, sha256, labels, names)
 
 
 def measure(n: int, n_classes: int) -> None:
@@ -81,20 +84,20 @@ def measure(n: int, n_classes: int) -> None:
     before = psutil.Process().memory_info().rss
     with tempfile.TemporaryDirectory(prefix="tuner-scale-") as place:
         home, folder = Home(Path(place)), StudyFolder(Path(place) / "studies" / "scale")
-        index = make_index(n, n_classes, Path(place) / "images")
+        table = make_table(n, n_classes)
         index_mib = (psutil.Process().memory_info().rss - before) / 2**20
         with watch("fingerprint"):
-            _ = index.fingerprint
+            _ = table.fingerprint
         with watch("split"):
-            split = _split(index)
+            table = replace(table, fold=_split(table))
         with watch("split_of_groups_of_ten"):
-            _split(index, groups=np.arange(n) // 10)
+            _split(table, groups=np.arange(n) // 10)
         with watch("create_folder"):
-            create_study_folder(folder, config, index, split, about={})
+            create_study_folder(folder, config, table, about={})
         with watch("read_folder"):
             images = folder.images
         with watch("rows_to_extract"):
-            wanted = rows_to_extract(config, images, index.root, n_classes=n_classes)
+            wanted = rows_to_extract(config, images, images.root, n_classes=n_classes)
         bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
         augmentation = config.augmentation
         with watch("chunks"):
@@ -109,17 +112,15 @@ def measure(n: int, n_classes: int) -> None:
         with watch("open_bank"):
             bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
         with watch("load_inputs"):
-            inputs = load_inputs(config, images, bank, class_names=index.class_names)
+            inputs = load_inputs(config, images, bank, class_names=images.class_names)
         with watch("prepare_trial"):
-            prepared = prepare(PARAMS, inputs, config=config)
+            folds = fold_heads(PARAMS, inputs, config=config)
         log_prob = np.log(rng.dirichlet(np.ones(n_classes), len(inputs.labels)))
         record = _record(n_classes)
         with watch("save_record"):
             save_record(folder.records_path, record, log_prob=log_prob.astype(np.float32))
         with watch("predictions_table"):
-            text = predictions_json(
-                images, log_prob.astype(np.float32), index.class_names, record=record
-            )
+            text = predictions_json(images, log_prob.astype(np.float32), record=record)
         emit(
             "scale_images",
             machine=machine_name(),
@@ -127,7 +128,7 @@ def measure(n: int, n_classes: int) -> None:
             classes=n_classes,
             rows=n_rows,
             chunks=len(list(bank.folder.glob("*.npy"))),
-            training_rows=sum(map(len, (fold.head.rows for fold in prepared.folds))),
+            training_rows=sum(map(len, (fold.head.rows for fold in folds))),
             **numbers,
             index_mib=index_mib,
             mib_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -138,10 +139,10 @@ def measure(n: int, n_classes: int) -> None:
         )
 
 
-def _split(index: ImageIndex, groups: object = None) -> object:
+def _split(table: ImageTable, groups: Any = None) -> Any:
     return make_split(
-        index.labels,
-        class_names=index.class_names,
+        table.labels,
+        class_names=table.class_names,
         n_folds=3,
         test_fraction=0.2,
         seed=0,

@@ -2,27 +2,26 @@
 
 python benchmarks/study.py [--data steel_xsdd] [--image-px 128] [--trials 60] [--folds 3]
 
-Runs `tuner run` in this process on real images in a fresh home: index, feature bank, baselines,
-trials, MLflow, report. Stop-watches lie around the functions that it calls; a part inside another
-is taken out of it, so parts and rest add up to the wall time. The start of the process and the
-first creation of mlflow.db come before and are given apart, as is what other threads do meanwhile.
+Runs a study in this process on real images in a fresh home: index, feature bank, baselines,
+trials, MLflow, report. Its listener hears what ends and its trainer hears the heads, so that the
+wall time falls into parts; what nobody hears is the rest. The start of the process and the first
+creation of mlflow.db come before and are given apart, as are the processor's seconds of the thread
+that writes MLflow meanwhile.
 
 The floors are measured while the study runs, in pauses that are not counted: of the extraction the
 bare compiled ResNet50 on pixels that are ready, before and after; of the heads the matrix products
-of their steps and one pass over what Adam updates (`heads.py`), after every eighth setting.
+of their steps and one pass over what Adam updates (`heads.py`), before every eighth setting.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,109 +33,164 @@ from _common import emit, image_files, machine_name, say
 from extract import bare_call
 from heads import EPOCHS, N_FEATURES, N_ROWS, floor
 
-import tuner.cli.commands.run as cli_run
-import tuner.cli.commands.twins as twins
-import tuner.search.study as search_study
-from tuner.cli.commands.run import RunOptions, run_study
-from tuner.features import extract, source
+import tuner.features.source
+import tuner.report.page.page
+import tuner.search.workers.worker
+import tuner.tracking.mirror  # noqa: F401 - as `mlflow`
 from tuner.features.backbone import build_backbone
 from tuner.features.device import find_device
-from tuner.features.weights import resolve as weights_source
 from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
-from tuner.home import founding as session
+from tuner.home.listener import Epoch, Listener, Progress
 from tuner.home.records import Record
-from tuner.home.study_folder import StudyFolder
-from tuner.search import batch
-from tuner.tracking.background import BackgroundRecorder
+from tuner.study import Study
+from tuner.study.verbs.run import run_study
 from tuner.tracking.connection import connect
-from tuner.tracking.mlflow_recorder import MlflowRecorder
-from tuner.training import inputs
+from tuner.training.inputs import Inputs
+from tuner.training.outcome import Outcome, Trained
+from tuner.training.trial import ENGINES, OnEpoch, Trainer, train_settings
 
 N_PASSES = 6  # of the bare backbone at a time
 SETTINGS_BETWEEN = 8  # floors of the heads
-METHODS = ("open_study", "record", "close_study")
+# What a fact says has ended, and what a status was shown for.
+FACTS = {"weights": "weights", "images": "index", "features": "extraction"}
+STATUSES = {
+    "reading images": "index",
+    "looking for near-duplicates": "leaks",
+    "writing the report": "report_page",
+}
 
 
 class Watch:
-    """Seconds by part: those that the study waits for, and those of other threads."""
+    """Seconds by part: each begins where the one before has ended."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
-        self.beside: Counter[str] = Counter()
-        self._inner = threading.local()
-        self._lock = threading.Lock()
+        self._last = time.perf_counter()
 
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count what runs inside, without the parts inside of it."""
-        stack = self._inner.__dict__.setdefault("stack", [])
-        stack.append(0.0)
+    def start(self) -> None:
+        """Let the first part begin now."""
+        self._last = time.perf_counter()
+
+    def ends(self, part: str, *, began_s: float | None = None, before: str = "") -> None:
+        """Count all since the last end for a part.
+
+        Args:
+            part: That has ended.
+            began_s: How long ago it began, if there was something else before it.
+            before: Which part that was.
+        """
+        now = time.perf_counter()
+        taken = now - self._last
+        own = taken if began_s is None else min(began_s, taken)
+        self.seconds[part] += own
+        if before:
+            self.seconds[before] += taken - own
+        self._last = now
+
+    def paused(self, run: Callable[[], object]) -> float:
+        """Seconds of something that is counted for no part."""
         start = time.perf_counter()
-        try:
-            yield
-        finally:
-            whole = time.perf_counter() - start
-            own = whole - stack.pop()
-            if stack:
-                stack[-1] += whole
-            is_main = threading.current_thread() is threading.main_thread()
-            with self._lock:
-                (self.seconds if is_main else self.beside)[name] += own
-
-    def around(self, owner: Any, name: str, part: str) -> None:
-        """Put a stop-watch around a function where its callers find it."""
-        function = getattr(owner, name)
-
-        @functools.wraps(function)
-        def timed(*args: Any, **options: Any) -> Any:
-            with self.part(part):
-                return function(*args, **options)
-
-        setattr(owner, name, timed)
+        run()
+        taken = time.perf_counter() - start
+        self._last += taken
+        return taken
 
 
-# Whatever has a name of its own: where its callers find it, and the part that it counts for.
-WATCHED = (
-    (weights_source, "resolve_weights", "weights"),
-    (session, "read_images", "index"),
-    (session, "open_study", "index"),
-    (twins, "study_leaks", "leaks"),
-    (source.FeatureSource, "fill", "extraction"),
-    (source, "build_backbone", "build"),
-    (extract, "read_pixels", "decode"),
-    (inputs, "load_inputs", "load"),
-    (search_study, "open_storage", "optuna_open"),
-    (search_study, "open_search", "optuna_open"),
-    (search_study, "next_batch", "ask"),
-    (search_study, "teach_baseline", "tell"),
-    (search_study, "evaluate_free_baselines", "free"),
-    (batch, "prepare", "prepare"),
-    (batch, "make_record", "record"),
-    (batch, "save_record", "record"),
-    (batch, "tell", "tell"),
-    (batch, "n_finished", "tell"),
-    (cli_run, "keep_report", "report_page"),
-    *((BackgroundRecorder, method, "mlflow") for method in METHODS),
-    *((MlflowRecorder, method, "mlflow") for method in METHODS),
-)
+class Parts(Listener):
+    """Hears which part of the study has ended.
+
+    Args:
+        watch: Told of it.
+        floors: Measured around the extraction.
+    """
+
+    def __init__(self, watch: Watch, floors: Floors) -> None:
+        self._watch, self._floors = watch, floors
+        self._is_filling = False
+        self._before_trial = "load"
+        self.mlflow_cpu_s = 0.0
+
+    def fact(self, label: str, text: str) -> None:
+        """What has come to this; the backbone's floor is measured after it has worked."""
+        self._watch.ends(FACTS.get(label, "rest"))
+        if label == "features":
+            self._is_filling = False
+            self._floors.measure_backbone()
+
+    def opened(self, folder: object, *, device: str, question: str) -> None:
+        """The images are known; the backbone has not worked yet."""
+        self._watch.ends("index")
+        self._floors.measure_backbone()
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        """A part of its own, where it has a name."""
+        self._watch.ends("rest")
+        yield
+        self._watch.ends(STATUSES.get(text, "rest"))
+
+    def progress(self, progress: Progress) -> None:
+        """With the first batch the backbone has been built."""
+        if not self._is_filling:
+            self._is_filling = True
+            self._watch.ends("extraction", began_s=progress.seconds, before="build")
+            self._floors.rows += progress.total
+
+    @contextmanager
+    def training(self, *args: Any, **options: Any) -> Iterator[None]:
+        """From what trials need to the last that MLflow writes."""
+        self._watch.ends("rest")
+        yield
+        self._watch.ends("mlflow")
+        self.mlflow_cpu_s = recorder_cpu_s()
+
+    def note(self, text: str) -> None:
+        """Free baselines come next."""
+        self._watch.ends("rest")
+        self._before_trial = "free"
+
+    def trial_started(self, name: str, setting: object) -> None:
+        """It has been asked for; before the first of all, the features were loaded."""
+        self._watch.ends(self._before_trial)
+
+    def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
+        """It is on disk, told to Optuna and handed to MLflow's thread."""
+        self._watch.ends("record")
+        self._before_trial = "ask"
 
 
-def watch_everything(watch: Watch) -> None:
-    """Put the stop-watches in place."""
-    for owner, name, part in WATCHED:
-        watch.around(owner, name, part)
-    train = batch.train_prepared
+def recorder_cpu_s() -> float:
+    """Processor's seconds of the thread that writes MLflow."""
+    ids = {thread.native_id for thread in threading.enumerate() if thread.name == "recorder"}
+    threads = psutil.Process().threads()
+    return float(sum(t.user_time + t.system_time for t in threads if t.id in ids))
 
-    def with_timed_reports(*args: Any, on_epoch: Callable[..., bool], **options: Any) -> Any:
-        def timed_on_epoch(*of_epoch: Any) -> bool:
-            with watch.part("report"):
-                return on_epoch(*of_epoch)
 
-        with watch.part("heads"):
-            return train(*args, on_epoch=timed_on_epoch, **options)
+def watched_trainer(watch: Watch, floors: Floors) -> Trainer:
+    """Trains on the bank; `prepare` is what is around the heads, judging too."""
 
-    batch.train_prepared = with_timed_reports
+    def train_heads(
+        trials: Sequence[Any], inputs: Inputs, *, on_epoch: OnEpoch, **options: Any
+    ) -> list[Trained]:
+        def heard(i: int, report: Epoch) -> bool:
+            watch.ends("heads")
+            is_pruned = on_epoch(i, report)
+            watch.ends("report")
+            return is_pruned
+
+        watch.ends("prepare")
+        floors.measure_head(inputs.steps)
+        trained = ENGINES["bank"](trials, inputs, on_epoch=heard, **options)
+        watch.ends("heads")
+        return trained
+
+    def train(*args: Any, **options: Any) -> list[Outcome]:
+        outcomes = train_settings(*args, engine=train_heads, **options)
+        watch.ends("prepare")
+        return outcomes
+
+    return train
 
 
 class Floors:
@@ -147,59 +201,44 @@ class Floors:
         head_step_s: Of one step of one head, one value a pause.
         rows: Rows that were extracted.
         steps: Steps of an epoch.
+        paused_s: All pauses together.
     """
 
     def __init__(self, watch: Watch, *, image_px: int, batch_size: int) -> None:
         self._watch = watch
         self.backbone_rows_per_s: list[float] = []
         self.head_step_s: list[float] = []
-        self.rows = self.steps = 0
+        self.rows = self.steps = self._n_trained = 0
+        self.paused_s = 0.0
         backbone = build_backbone(resolve_weights("random"))
         self._backbone = bare_call(backbone, batch_size=batch_size, image_px=image_px)
         self._batch_size = batch_size
         self._backbone(2)
 
-    def measure(self) -> None:
-        """Put pauses around what has a floor."""
-        fill, load = source.FeatureSource.fill, inputs.load_inputs
-        train, n_trained = batch.train_prepared, 0
-
-        def filled(*args: Any, **options: Any) -> int:
-            self._time_backbone()
-            n_new = fill(*args, **options)
-            self._time_backbone()
-            self.rows += n_new
-            return n_new
-
-        def loaded(*args: Any, **options: Any) -> Any:
-            found = load(*args, **options)
-            self.steps = found.steps
-            features = np.random.default_rng(0).gamma(0.5, 1.0, (N_ROWS, N_FEATURES))
-            with self._watch.part("floors"):
-                X = keras.ops.convert_to_tensor(features.astype(np.float32))
-                self._head = floor(X, 1, steps=self.steps)
-                self._head()
-            return found
-
-        def trained(*args: Any, **options: Any) -> Any:
-            nonlocal n_trained
-            if n_trained % SETTINGS_BETWEEN == 0:
-                self.head_step_s.append(self._paused(self._head) / (self.steps * EPOCHS))
-            n_trained += 1
-            return train(*args, **options)
-
-        source.FeatureSource.fill = filled  # type: ignore[method-assign]
-        inputs.load_inputs, batch.train_prepared = loaded, trained
-
-    def _time_backbone(self) -> None:
+    def measure_backbone(self) -> None:
+        """Take the time of the bare backbone."""
         taken = self._paused(lambda: self._backbone(N_PASSES))
         self.backbone_rows_per_s.append(N_PASSES * self._batch_size / taken)
 
+    def measure_head(self, steps: int) -> None:
+        """Take the time of a head, before every eighth setting."""
+        if not self._n_trained:
+            self.steps = steps
+            self._paused(self._compile_head)
+        if self._n_trained % SETTINGS_BETWEEN == 0:
+            self.head_step_s.append(self._paused(self._head) / (steps * EPOCHS))
+        self._n_trained += 1
+
+    def _compile_head(self) -> None:
+        features = np.random.default_rng(0).gamma(0.5, 1.0, (N_ROWS, N_FEATURES))
+        X = keras.ops.convert_to_tensor(features.astype(np.float32))
+        self._head = floor(X, 1, steps=self.steps)
+        self._head()
+
     def _paused(self, run: Callable[[], object]) -> float:
-        with self._watch.part("floors"):
-            start = time.perf_counter()
-            run()
-            return time.perf_counter() - start
+        taken = self._watch.paused(run)
+        self.paused_s += taken
+        return taken
 
 
 def write_study(options: argparse.Namespace, place: Path) -> tuple[str, Path]:
@@ -228,6 +267,7 @@ class Ran(NamedTuple):
         n_images: Images, those of the sealed test too.
         database_s: First creation of mlflow.db, before the study.
         wall_s: The study without the pauses for the floors.
+        mlflow_cpu_s: Of the thread that writes MLflow.
     """
 
     records: list[Record]
@@ -235,24 +275,33 @@ class Ran(NamedTuple):
     n_images: int
     database_s: float
     wall_s: float
+    mlflow_cpu_s: float
 
 
-def run_watched(options: argparse.Namespace, watch: Watch) -> Ran:
+def run_watched(options: argparse.Namespace, watch: Watch, floors: Floors) -> Ran:
     """The whole of `tuner run` in a home of its own."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        data, study = write_study(options, place)
-        home = Home(place / "home")
+        data, file = write_study(options, place)
+        home, parts = Home(place / "home"), Parts(watch, floors)
         home.path.mkdir()
+        study = Study(file, home=home.path, listener=parts, tracking_uri=home.tracking_uri)
         started = time.perf_counter()
-        connect(home.tracking_uri)
+        connect(study.mlflow_uri)
         database_s = time.perf_counter() - started
         started = time.perf_counter()
-        with contextlib.redirect_stdout(sys.stderr):
-            run_study(RunOptions(str(study), home=home.path, tracking_uri=home.tracking_uri))
-        wall_s = time.perf_counter() - started - watch.seconds.pop("floors")
-        folder = StudyFolder(home.studies / data)
-        return Ran(folder.records(), data, len(folder.images.paths), database_s, wall_s)
+        watch.start()
+        run_study(
+            study.config,
+            study.home,
+            study.listener,
+            tracking_uri=study.mlflow_uri,
+            trainer=watched_trainer(watch, floors),
+        )
+        watch.ends("rest")
+        wall_s = time.perf_counter() - started - floors.paused_s
+        records, n_images = study.folder.records(), study.folder.images.n_images
+        return Ran(records, data, n_images, database_s, wall_s, parts.mlflow_cpu_s)
 
 
 def ratios(ran: Ran, watch: Watch, floors: Floors) -> dict[str, float]:
@@ -294,10 +343,7 @@ def main() -> None:
     watch = Watch()
     batch_size = 128 if device.kind == "gpu" else 32
     floors = Floors(watch, image_px=options.image_px, batch_size=batch_size)
-    watch_everything(watch)
-    floors.measure()
-    ran = run_watched(options, watch)
-    watch.seconds["rest"] = ran.wall_s - sum(watch.seconds.values())
+    ran = run_watched(options, watch, floors)
     for part, taken in watch.seconds.most_common():
         say(f"  {part:12} {taken:8.2f} s {taken / ran.wall_s:6.1%}")
     emit(
@@ -319,7 +365,7 @@ def main() -> None:
         **{f"{part}_s": taken for part, taken in watch.seconds.most_common()},
         **ratios(ran, watch, floors),
         seconds_per_trial=ran.wall_s / options.trials,
-        beside={f"{part}_s": round(taken, 3) for part, taken in watch.beside.items()},
+        beside={"mlflow_cpu_s": round(ran.mlflow_cpu_s, 3)},
     )
 
 

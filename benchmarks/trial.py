@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import statistics
 import tempfile
 import time
@@ -21,23 +20,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from _common import emit, machine_name, say
+from _ground import random_ground
 from optuna.storages import BaseStorage
 
 from tuner.config import StudyConfig, parse_study
 from tuner.data.digits import N_IMAGES
-from tuner.data.index import ImageIndex
-from tuner.features.bank import FeatureBank
 from tuner.features.device import Device, find_device
-from tuner.features.views import view_key
 from tuner.home import Home
-from tuner.home.founding import open_study
+from tuner.home.listener import Listener
 from tuner.home.recorder import NoRecorder, Recorder
 from tuner.home.records import Record
 from tuner.search import ask, batch
 from tuner.search.study import Search, open_search, open_storage, run_search
-from tuner.training.inputs import load_inputs, rows_to_extract
+from tuner.training.outcome import Outcome
+from tuner.training.trial import ENGINES, Engine, OnEpoch, Trainer, train_settings
 
 N_FEATURES = 2048
 SIZES = {"digits": N_IMAGES, "steel": (388, 238, 203, 203, 134, 122, 63)}
@@ -46,29 +43,22 @@ PARTS = ("ask", "prepare", "train", "report", "record", "tell")
 seconds: Counter[str] = Counter()  # of the batch that runs, by part
 
 
-class Laps:
-    """A listener that notes the seconds of each trial, whole and by part."""
+class Laps(Listener):
+    """Notes the seconds of each trial, whole and by part."""
 
     def __init__(self) -> None:
         self.taken: list[dict[str, float]] = []
         self._start = time.perf_counter()
 
-    def trial_started(self, name: str, params: object) -> None:
-        """Nothing to note."""
-
-    def epoch_ended(self, name: str, epoch: object, value: float) -> None:
-        """Nothing to note."""
-
-    def step(self, text: str) -> None:
-        """Nothing to note."""
-
-    def message(self, text: str) -> None:
-        """Nothing to note."""
+    def fact(self, label: str, text: str) -> None:
+        """Say it."""
+        say(f"{label}: {text}")
 
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         """Note what the trial took, and start the next lap."""
         now = time.perf_counter()
         parts = {part: seconds[part] for part in PARTS} | {"trial": now - self._start}
+        parts["prepare"] -= parts["train"]
         parts["train"] -= parts["report"]  # reports are made while training
         if record.kind == "trial":
             self.taken.append(parts)
@@ -90,17 +80,21 @@ def timed(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 
 
 def time_the_parts() -> None:
-    """Put stop-watches around what a trial is made of, where the search calls it."""
-    train = batch.train_prepared
-
-    def train_with_timed_reports(*args: Any, on_epoch: Callable[..., bool], **options: Any) -> Any:
-        return train(*args, on_epoch=timed(on_epoch, "report"), **options)
-
+    """Put stop-watches around what else a trial is made of, where the search calls it."""
     ask.ask = timed(ask.ask, "ask")
-    batch.prepare = timed(batch.prepare, "prepare")
-    batch.train_prepared = timed(train_with_timed_reports, "train")
     batch.save_record = timed(batch.save_record, "record")
     batch.tell = timed(batch.tell, "tell")
+
+
+def timed_trainer(engine: Engine) -> Trainer:
+    """Trains with this engine; `prepare` is what is around it, judging too."""
+
+    def train(*args: Any, on_epoch: OnEpoch, **options: Any) -> list[Outcome]:
+        return train_settings(
+            *args, on_epoch=timed(on_epoch, "report"), engine=timed(engine, "train"), **options
+        )
+
+    return timed(train, "prepare")
 
 
 def random_search(
@@ -112,29 +106,20 @@ def random_search(
     n_features: int = N_FEATURES,
     recorder: Recorder | None = None,
     storage: BaseStorage | None = None,
+    engine: Engine = ENGINES["bank"],
 ) -> Search:
     """A study on features without meaning, with so many images of each class."""
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    paths = tuple(f"{label}/{i:05d}.png" for i, label in enumerate(labels))
-    sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
-    class_names = tuple(f"class {k}" for k in range(len(sizes)))
-    index = ImageIndex(place, paths, labels, class_names, sha256)
-    home = Home(place / config.name)
-    folder = open_study(config, index, home).folder
-    bank = FeatureBank(home.features, {"features": "random"}, n_features=n_features)
-    wanted = rows_to_extract(config, folder.images, place, n_classes=len(class_names))
-    keys = [view_key(w.sha256, w.view, augmentation=config.augmentation) for w in wanted]
-    if bank.missing(keys):  # else another worker has drawn the same ones
-        features = np.random.default_rng(0).gamma(0.5, 1.0, (len(keys), n_features))
-        bank.add(keys, features.astype(np.float32))
+    ground = random_ground(config, place, sizes=sizes, n_features=n_features)
+    ground.extract(laps)
     return open_search(
-        storage or open_storage(home),
+        storage or open_storage(Home(place / config.name)),
         config=config,
-        inputs=load_inputs(config, folder.images, bank, class_names=class_names),
-        folder=folder,
+        inputs=ground.inputs(laps),
+        folder=ground.folder,
         recorder=recorder or NoRecorder(),
         listener=laps,
         environment={},
+        trainer=timed_trainer(engine),
     )
 
 

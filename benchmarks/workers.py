@@ -2,10 +2,10 @@
 
 python benchmarks/workers.py postgresql://USER:PASSWORD@HOST/postgres [--part overhead efficiency]
 
-Needs a PostgreSQL whose user may create databases; starts an MLflow server on it. Training is
-replaced in the processes of this benchmark, at the place where the search calls it: by nothing
-(overhead), or by a sleep of stated length (efficiency), because two cores cannot train on four
-workers. All else is real: Optuna's store, records on disk, heartbeats, MLflow, one home for all.
+Needs a PostgreSQL whose user may create databases; starts an MLflow server on it. The searches
+of this benchmark have a trainer of their own, which does nothing (overhead) or sleeps for a stated
+length (efficiency), because two cores cannot train on four workers. All else is real: Optuna's
+store, records on disk, heartbeats, MLflow, one home for all.
 
 overhead    the same study on the local home (journal, MLflow on SQLite) and as a worker on
             PostgreSQL and the server, in turn; MLflow is written in line, so that it can be timed
@@ -32,10 +32,10 @@ from _common import emit, machine_name, median_ratio, say
 from _services import Databases, databases, mlflow_server, scalar, tree_cpu_s
 from trial import PARTS, Laps, random_search, seconds, time_the_parts, timed
 
-from tuner.config import StudyConfig, parse_study
+from tuner.config import StudyConfig, TrainingConfig, parse_study
 from tuner.features.device import find_device
 from tuner.home import Home
-from tuner.home.listener import Epoch, QuietListener
+from tuner.home.listener import Epoch, Listener
 from tuner.home.recorder import NoRecorder, Recorder
 from tuner.home.records import Record
 from tuner.search import study
@@ -44,8 +44,10 @@ from tuner.search.state import Search
 from tuner.search.workers import worker as workers
 from tuner.search.workers.claims import RELEASED
 from tuner.tracking.mirror import make_mirror, make_recorder
-from tuner.training import trial as objective
-from tuner.training.bank.folds import TrialResult, pooled_matrix
+from tuner.training.head import FoldHead
+from tuner.training.inputs import Inputs
+from tuner.training.outcome import Trained, pooled_matrix
+from tuner.training.trial import Engine, OnEpoch
 
 SIZES = (90, 40, 20)
 BANK = {"features": "random"}
@@ -80,7 +82,7 @@ class Parts(Laps):
             self._marks.append(self._clocks())
 
 
-class Clock(QuietListener):
+class Clock(Listener):
     """Notes when the last trial of a process ended."""
 
     last_s = 0.0
@@ -90,27 +92,24 @@ class Clock(QuietListener):
         self.last_s = time.time()
 
 
-def train_by_sleeping(sleep_s: float) -> Callable[..., list[TrialResult]]:
-    """A stand-in for `train_trials` that takes so long and always predicts the same.
+def sleeping_engine(sleep_s: float) -> Engine:
+    """An engine that takes so long for a trial and always predicts the same.
 
     Nothing is ever pruned then, and every trial writes the same number of rows.
     """
 
-    def train_trials(
-        trials: Sequence[Any],
-        X: Any,
-        y: Any,
+    def sleep(
+        trials: Sequence[Sequence[FoldHead]],
+        inputs: Inputs,
         *,
-        y_images: Any,
-        n_classes: int,
-        steps: int,
-        training: Any,
-        on_epoch: Callable[[int, Epoch], bool],
-    ) -> list[TrialResult]:
-        hit = np.arange(len(y_images)) % 4 > 0
-        log_prob = np.log(np.full((len(y_images), n_classes), 0.1 / (n_classes - 1)))
-        log_prob[np.arange(len(y_images)), np.where(hit, y_images, 0)] = np.log(0.9)
-        matrix = pooled_matrix(log_prob, y_images, n_classes=n_classes)
+        training: TrainingConfig,
+        on_epoch: OnEpoch,
+    ) -> list[Trained]:
+        labels, n_classes = inputs.labels, inputs.n_classes
+        hit = np.arange(len(labels)) % 4 > 0
+        log_prob = np.log(np.full((len(labels), n_classes), 0.1 / (n_classes - 1)))
+        log_prob[np.arange(len(labels)), np.where(hit, labels, 0)] = np.log(0.9)
+        matrix = pooled_matrix(log_prob, labels, n_classes=n_classes)
         rate = training.learning_rate
         results = []
         for t, folds in enumerate(trials):
@@ -121,10 +120,10 @@ def train_by_sleeping(sleep_s: float) -> Callable[..., list[TrialResult]]:
                 on_epoch(t, epochs[-1])
             rates = [[rate] * training.epochs for _ in folds]
             last = [training.epochs - 1 for _ in folds]
-            results.append(TrialResult(log_prob, last, rates, epochs=epochs))
+            results.append(Trained(log_prob, last, rates, epochs=epochs))
         return results
 
-    return train_trials
+    return sleep
 
 
 def tiny_study(name: str, *, trials: int, epochs: int) -> StudyConfig:
@@ -141,12 +140,25 @@ def tiny_study(name: str, *, trials: int, epochs: int) -> StudyConfig:
 
 
 def open_worker(
-    config: StudyConfig, place: Path, database: str, listener: Any, recorder: Recorder
+    config: StudyConfig,
+    place: Path,
+    database: str,
+    listener: Any,
+    recorder: Recorder,
+    *,
+    sleep_s: float = 0,
 ) -> tuple[Search, Any]:
     """A worker's search, and the store that it beats in."""
     storage: Any = open_storage(Home(place / config.name), database)
     search = random_search(
-        config, place, listener, sizes=SIZES, n_features=16, recorder=recorder, storage=storage
+        config,
+        place,
+        listener,
+        sizes=SIZES,
+        n_features=16,
+        recorder=recorder,
+        storage=storage,
+        engine=sleeping_engine(sleep_s),
     )
     workers.join_study(storage, config, search.folder, bank=BANK, on_message=say)
     return search, storage
@@ -164,7 +176,6 @@ def overhead(
     workers.claim = timed(workers.claim, "ask")
     workers.settle_lost_trials = timed(workers.settle_lost_trials, "settle")
     workers.check_home = timed(workers.check_home, "settle")
-    objective.train_trials = train_by_sleeping(0)
     clocks = functools.partial(_cpu_s, made, server)
     places = {"home": _at_home, "services": _at_services}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in places}
@@ -218,7 +229,15 @@ def _at_home(
 ) -> None:
     recorder = _timed_mirror(Home(place / config.name), None)
     study.run_search(
-        random_search(config, place, parts, sizes=SIZES, n_features=16, recorder=recorder)
+        random_search(
+            config,
+            place,
+            parts,
+            sizes=SIZES,
+            n_features=16,
+            recorder=recorder,
+            engine=sleeping_engine(0),
+        )
     )
 
 
@@ -309,7 +328,6 @@ def _start_team(
     """Begin a study with its baselines, which one worker would train, and start its workers."""
     context = multiprocessing.get_context("spawn")
     config = tiny_study(f"workers-{n}", trials=n * options.each, epochs=options.epochs)
-    objective.train_trials = train_by_sleeping(0)
     search, _ = open_worker(config, place, database, Clock(), NoRecorder())
     study.run_baselines(search)
     study.evaluate_free_baselines(search)
@@ -331,10 +349,9 @@ def _work(
     results: Any,
 ) -> None:
     """One worker in a process of its own: seconds of its start, last trial and end."""
-    objective.train_trials = train_by_sleeping(sleep_s)
     clock = Clock()
     recorder = make_recorder(Home(place / config.name), address, on_trouble=say)
-    search, storage = open_worker(config, place, database, clock, recorder)
+    search, storage = open_worker(config, place, database, clock, recorder, sleep_s=sleep_s)
     barrier.wait()
     start_s = time.time()
     with search.folder.locked(alone=False):

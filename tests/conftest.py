@@ -24,6 +24,7 @@ _LONGEST = {
     "test_endure_kills.py",
     "test_endure_traps.py",
     "test_live_study.py",
+    "test_notebook.py",
     "test_ray.py",
     "test_resume.py",
 }
@@ -100,26 +101,32 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small(tmp_path: Path, data_home: Path):
+def quick() -> None:
+    """Asked for where training is not what is tested: `trainer` is then a stand-in."""
+
+
+@pytest.fixture
+def trainer(request: pytest.FixtureRequest):
+    """What trains the settings of this test's studies."""
+    from tests.small_study import quick_trainer
+    from tuner.training.trial import train_settings
+
+    return quick_trainer if "quick" in request.fixturenames else train_settings
+
+
+@pytest.fixture
+def small(tmp_path: Path, data_home: Path, trainer):
     """The small study of `small_study.py` in a fresh home; written is enough there."""
     from tests.small_study import Small
 
     with pytest.MonkeyPatch.context() as patch:  # waiting for the disk takes longer than the rest
         patch.setattr(os, "fsync", lambda number: None)
-        yield Small(tmp_path / "home", data_home)
+        yield Small(tmp_path / "home", data_home, trainer=trainer)
 
 
 @pytest.fixture
-def another(tmp_path: Path, data_home: Path) -> Callable[[str], object]:
+def another(tmp_path: Path, data_home: Path, trainer) -> Callable[[str], object]:
     """The same study in another fresh home, by name."""
     from tests.small_study import Small
 
-    return lambda name: Small(tmp_path / name, data_home)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for training, where training is not what is tested."""
-    from tests.small_study import quick_training
-
-    monkeypatch.setattr("tuner.training.trial.train_trials", quick_training)
+    return lambda name: Small(tmp_path / name, data_home, trainer=trainer)

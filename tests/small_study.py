@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,23 @@ from PIL import Image
 from scipy.ndimage import affine_transform
 
 from tuner.config import AugmentationConfig, StudyConfig, TrainingConfig, parse_study
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import ViewOf
 from tuner.features.views import affine_matrix, view_key, view_parameters
 from tuner.home import Home
 from tuner.home.founding import open_study, read_images
-from tuner.home.listener import Epoch
+from tuner.home.listener import Epoch, Listener
 from tuner.home.recorder import NoRecorder
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
 from tuner.search.study import Search, open_search, open_storage
-from tuner.training.bank.folds import Fold, OnEpoch, TrialResult, pooled_matrix
-from tuner.training.inputs import load_inputs, rows_to_extract
+from tuner.setting import Setting
+from tuner.training.head import FoldHead
+from tuner.training.inputs import Inputs, load_inputs, rows_to_extract
+from tuner.training.outcome import Trained, pooled_matrix
+from tuner.training.trial import OnEpoch, Trainer, train_settings
 
 STUDY = """
 name: small
@@ -45,7 +49,7 @@ training: {hidden_units: 8, epochs: 4, batch_size: 16, learning_rate: 0.01}
 """
 
 SIDE = 8
-_INDICES: dict[Any, ImageIndex] = {}
+_TABLES: dict[Any, ImageTable] = {}
 
 
 def small_config(*overrides: str) -> StudyConfig:
@@ -75,7 +79,7 @@ def fill(bank: FeatureBank, wanted: Sequence[ViewOf], *, augmentation: Augmentat
 
 
 @dataclass
-class Heard:
+class Heard(Listener):
     """A listener that remembers."""
 
     started: list[str] = field(default_factory=list)
@@ -83,19 +87,19 @@ class Heard:
     ended: list[tuple[str, int, int]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
-    def trial_started(self, name: str, params: Any) -> None:
+    def trial_started(self, name: str, setting: Setting) -> None:
         self.started.append(name)
 
-    def epoch_ended(self, name: str, epoch: Any, value: float) -> None:
+    def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
         self.epochs.append((name, epoch.epoch, value))
 
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         self.ended.append((record.name, n_finished, n_trials))
 
-    def step(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self.messages.append(text)
 
-    def message(self, text: str) -> None:
+    def warning(self, text: str, *, about: str = "") -> None:
         self.messages.append(text)
 
 
@@ -123,36 +127,59 @@ class Small:
         home: Where the study goes.
         data: Home that holds the images and features, shared by all tests and only added to.
         storage: URL of an RDB instead of the journal.
+        trainer: What trains its settings.
     """
 
-    def __init__(self, home: Path, data: Path, *, storage: str | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        data: Path,
+        *,
+        storage: str | None = None,
+        trainer: Trainer = train_settings,
+    ) -> None:
         self.home, self.data, self.storage = Home(home), Home(data), storage
+        self.trainer = trainer
 
-    def index(self, config: StudyConfig) -> ImageIndex:
+    def table(self, config: StudyConfig) -> ImageTable:
         """The images; the digits, which nobody changes, are read once."""
         if config.data.source != "digits":
             return read_images(config, self.data)
         key = self.data, config.data
-        if key not in _INDICES:
-            _INDICES[key] = read_images(config, self.data)
-        return _INDICES[key]
+        if key not in _TABLES:
+            _TABLES[key] = read_images(config, self.data)
+        return _TABLES[key]
 
     def open(self, *overrides: str, recorder: Any = None, listener: Any = None) -> Search:
         """As ``tuner run`` does it, up to the search itself."""
         config = small_config(*overrides)
-        opened = open_study(config, self.index(config), self.home)
+        folder = open_study(config, self.table(config), self.home)
         bank = FeatureBank(self.data.features, {"features": "pixels"}, n_features=SIDE * SIDE)
-        images, names = opened.folder.images, opened.index.class_names
-        wanted = rows_to_extract(config, images, opened.index.root, n_classes=len(names))
+        images, names = folder.images, folder.images.class_names
+        wanted = rows_to_extract(config, images, images.root, n_classes=len(names))
         fill(bank, wanted, augmentation=config.augmentation)
+        inputs = load_inputs(config, images, bank, class_names=names)
+        return self.search(config, inputs, folder, recorder=recorder, listener=listener)
+
+    def search(
+        self,
+        config: StudyConfig,
+        inputs: Inputs,
+        folder: StudyFolder,
+        *,
+        recorder: Any = None,
+        listener: Any = None,
+    ) -> Search:
+        """The search itself, in this home and its store."""
         return open_search(
             open_storage(self.home, self.storage),
             config=config,
-            inputs=load_inputs(config, images, bank, class_names=names),
-            folder=opened.folder,
+            inputs=inputs,
+            folder=folder,
             recorder=recorder or NoRecorder(),
             listener=listener or Heard(),
             environment={"backend": "test"},
+            trainer=self.trainer,
         )
 
 
@@ -181,37 +208,33 @@ def results_of(folder: StudyFolder) -> list[tuple[Any, ...]]:
     ]
 
 
-def quick_training(
-    trials: Sequence[Sequence[Fold]],
-    X: Any,
-    y: Any,
+def quick_engine(
+    trials: Sequence[Sequence[FoldHead]],
+    inputs: Inputs,
     *,
-    y_images: Any,
-    n_classes: int,
-    steps: int,
     training: TrainingConfig,
     on_epoch: OnEpoch,
-) -> list[TrialResult]:
-    """Stands in for `train_trials` where the training is not what is tested.
+) -> list[Trained]:
+    """An engine for tests of something else than the training.
 
-    As deterministic, as dependent on the setting and as talkative as the real one, but a
+    As deterministic, as dependent on the setting and as talkative as the real ones, but a
     classifier by class means, which takes a millisecond.
     """
-    X = np.asarray(X)
-    results = [TrialResult(np.zeros((len(y_images), n_classes)), [], []) for _ in trials]
+    X, y, labels, n_classes = np.asarray(inputs.X), inputs.y, inputs.labels, inputs.n_classes
+    results = [Trained(np.zeros((len(labels), n_classes))) for _ in trials]
     for epoch in range(training.epochs):
         for t, folds in enumerate(trials):
             if results[t].state != "complete":
                 continue
             for fold in folds:
-                head, images = fold.head, fold.validation_images
+                head, places = fold.head, fold.validation_places
                 means = [X[head.rows[y[head.rows] == k]].mean(axis=0) for k in range(n_classes)]
                 drawn = np.random.default_rng([int(head.gamma * 1e6), epoch])
-                noise = drawn.normal(size=(len(images), n_classes)) * head.gamma
+                noise = drawn.normal(size=(len(places), n_classes)) * head.gamma
                 distance = ((X[fold.validation_rows][:, None] - np.array(means)) ** 2).sum(axis=2)
                 logits = noise - distance + np.log(head.class_weight)
-                results[t].log_prob[images] = log_softmax(logits)
-            matrix = pooled_matrix(results[t].log_prob, y_images, n_classes=n_classes)
+                results[t].log_prob[places] = log_softmax(logits)
+            matrix = pooled_matrix(results[t].log_prob, labels, n_classes=n_classes)
             report = Epoch(epoch, matrix, 1.0, 1.0, training.learning_rate)
             results[t].epochs.append(report)
             if on_epoch(t, report):
@@ -220,3 +243,6 @@ def quick_training(
         results[t].best_epochs.extend(len(results[t].epochs) - 1 for _ in folds)
         results[t].learning_rates.extend([training.learning_rate] for _ in folds)
     return results
+
+
+quick_trainer: Trainer = partial(train_settings, engine=quick_engine)

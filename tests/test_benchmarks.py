@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,9 +23,23 @@ def test_a_benchmark_finds_what_it_imports(name, monkeypatch):
     importlib.import_module(name)
 
 
-def test_the_watched_functions_of_a_study_exist(monkeypatch):
-    """The stop-watches of `study.py` lie around functions that are there."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    study = importlib.import_module("study")
-    for owner, name, _ in study.WATCHED:
-        assert callable(getattr(owner, name))
+@pytest.mark.slow
+def test_the_parts_of_a_study_add_up(tmp_path):
+    """Every part of a small study is heard, all of them are its wall time, and little is left."""
+    words = "--data none --image-px 32 --trials 2 --folds 2 --epochs 2 --weights random"
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "study.py"), *words.split()],
+        env=os.environ | {"TUNER_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    outside = {"process_start_s", "first_database_s", "wall_s", "extraction_rows_per_s"}
+    outside |= {"extraction_floor_rows_per_s"}
+    parts = {k: v for k, v in found.items() if k.endswith("_s") and k not in outside}
+    heard = {"index", "build", "extraction", "load", "free", "prepare", "heads", "report"}
+    heard |= {"ask", "record", "mlflow", "report_page", "weights", "rest"}
+    assert {name.removesuffix("_s") for name in parts} == heard
+    assert sum(parts.values()) == pytest.approx(found["wall_s"], rel=1e-3)
+    assert parts["rest_s"] < 0.1 * found["wall_s"]

@@ -8,7 +8,7 @@ from keras import ops
 from tuner.config import AugmentationConfig, TrainingConfig
 from tuner.data.digits import write_digits
 from tuner.data.images import read_image
-from tuner.data.index import read_index
+from tuner.data.reading import read_image_table
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, apply_views, build_backbone, preprocess
 from tuner.features.bank import FeatureBank
@@ -16,7 +16,8 @@ from tuner.features.extract import ViewOf, fill_bank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
 from tuner.features.weights.resolve import resolve_weights
 from tuner.imbalance.rows import training_rows, view_order
-from tuner.training.bank.heads import Head, RowOrder, StackedHeads, initial_weights
+from tuner.training.bank.heads import StackedHeads
+from tuner.training.head import Head, RowOrder, initial_weights
 from tuner.training.losses import FocalLoss, focal_terms
 
 IMAGE_PX, EPOCHS, STEPS = 32, 3, 4
@@ -49,7 +50,9 @@ def images(tmp_path_factory):
     """The three rarest digits: 78 real images, 33, 25 and 20 a class."""
     home = tmp_path_factory.mktemp("home")
     folder = write_digits(home / "digits")
-    return read_index(str(folder), home=home, include=["digit_7/*", "digit_8/*", "digit_9/*"])
+    return read_image_table(
+        str(folder), home=home, include=["digit_7/*", "digit_8/*", "digit_9/*"]
+    )
 
 
 @pytest.mark.slow
@@ -94,7 +97,7 @@ def test_a_head_on_the_bank_is_the_head_on_live_images(images, tmp_path):
     )
     pixels = np.stack([read_image(w.path, image_px=IMAGE_PX) for w in wanted])
     transforms = np.stack([_transform(w) for w in wanted])
-    loss = FocalLoss(1.5, terms.positive, terms.negative)
+    loss = FocalLoss(1.5, terms.true_factor, terms.other_factor)
     optimizer = keras.optimizers.Adam(TRAINING.learning_rate)
     _fit(live, loss, optimizer, pixels, transforms, labels, weight, len(keys))
     logits = live(pixels[: images.n_images], transforms[: images.n_images])

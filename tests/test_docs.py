@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.cli.commands import COMMANDS, console_lines, parse
+from tuner.setting import HYPERPARAMETERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -74,6 +79,68 @@ def test_study_files_say_their_own_command(path):
     (command,) = re.findall(r"^# Run: +(tuner run \S+)", path.read_text("utf-8"), re.MULTILINE)
     assert parse(command) == "run"
     assert command.split()[-1] == path.relative_to(ROOT).as_posix()
+
+
+def test_the_readme_says_what_is_searched():
+    """The README's table names each hyperparameter with its default range, or its choices."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section("What is searched"), re.MULTILINE)
+    expected = [
+        (name, ", ".join(f"`{c}`" for c in h.default) if h.kind == "choice" else limits(h.default))
+        for name, h in HYPERPARAMETERS.items()
+    ]
+    assert rows == expected
+
+
+def section(title: str) -> str:
+    """Text of the README below a heading, up to the next."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def limits(found: tuple[float, float]) -> str:
+    """A range as the README has it."""
+    return f"{found[0]:g} to {found[1]:g}"
+
+
+SMALL = """
+name: digits
+data: {source: digits, image_px: 32}
+split: {folds: 2}
+backbone: {weights: random}
+training: {epochs: 3, hidden_units: 16}
+"""
+
+
+@pytest.mark.slow
+def test_the_python_page_runs(tmp_path):
+    """Every snippet of docs/python.md runs, one after the other, on a small study of that name."""
+    page = (ROOT / "docs" / "python.md").read_text("utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    script = "\n".join(snippets)
+    for large, small in {
+        "trials=20": "trials=2",
+        "trials=21": "trials=3",
+        "seeds=5": "seeds=2",
+    }.items():
+        assert large in script
+        script = script.replace(large, small)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "digits.yaml").write_text(SMALL)
+    (tmp_path / "new_photos").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30), "white").save(tmp_path / "new_photos" / f"{name}.png")
+    (tmp_path / "page.py").write_text(script + "\nprint(sorted(heard.losses), high > low)\n")
+    places = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env=os.environ | places,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['trial-00005'] True"
+    assert (tmp_path / "digits.html").stat().st_size > 100_000
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)

@@ -31,7 +31,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 
 from tuner.home.study_folder import StudyFolder
 from tuner.model.archive import read_card
-from tuner.model.export import load_export
+from tuner.model.export_file import load_export
 
 pytestmark = pytest.mark.slow
 
@@ -291,7 +291,7 @@ def test_every_epoch_is_in_mlflow(finished, runs, client):
 def test_nothing_of_the_sealed_test_is_in_mlflow(finished, runs, client):
     """No prediction of a sealed image has been made, let alone recorded."""
     images = finished.folder.images
-    sealed = {images.paths[i] for i in np.flatnonzero(images.fold < 0)}
+    sealed = {images.paths[i] for i in images.test}
     assert len(sealed) >= len(CLASSES)
     for name in filter(None, runs):
         path = client.download_artifacts(runs[name].info.run_id, "predictions.json")
@@ -342,7 +342,7 @@ def test_train_reproduces_the_folds_and_opens_the_test_on_request(finished, expo
         assert f"sealed test, opened {times} time" in out
         assert len(finished.folder.seal) == times
     assert shlex.split(finished.folder.seal[-1]["command"]) == ["tuner", *words]
-    n_sealed = int((finished.folder.images.fold < 0).sum())
+    n_sealed = len(finished.folder.images.test)
     rows = [line.split() for line in out.splitlines() if line.startswith("digit_")]
     assert [row[0] for row in rows] == CLASSES[::-1]  # rarest first
     assert sum(int(row[-1]) for row in rows) == n_sealed

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from tests.report.made_study import confirm, free_baselines, make_study
-from tuner.cli.commands.twins import _kept_facts
 from tuner.errors import BankError, StudyError, TunerError
 from tuner.features.bank import FeatureBank
 from tuner.files import write_whole
+from tuner.home.founding import create_study_folder
 from tuner.home.free import load_free
-from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.home.near_duplicates import load_leaks
+from tuner.home.study_folder import StudyFolder
 from tuner.report.page.page import render_report
 
 CLASSES = ["a", "b", "<c>"]
@@ -161,16 +162,16 @@ def test_any_changed_value_is_used_or_refused(folder, name):
 
 def test_a_study_that_lost_what_it_is_about_is_not_begun_anew(folder):
     """Its records and the openings of its test would be taken over by another study."""
-    index_like = folder.images
+    images = folder.images
     (folder.path / "about.json").unlink()
     lost = StudyFolder(folder.path)
     with pytest.raises(StudyError, match=r"has records, but its about\.json is missing"):
-        create_study_folder(lost, folder.config, index_like, None, about={})
+        create_study_folder(lost, folder.config, images, about={})
     for path in lost.records_path.glob("*.json"):
         path.unlink()
     write_whole(lost.path / "seal.json", '[{"opened_at": "2026", "user": "x", "command": "y"}]')
     with pytest.raises(StudyError, match="has an opened seal"):
-        create_study_folder(lost, folder.config, index_like, None, about={})
+        create_study_folder(lost, folder.config, images, about={})
 
 
 def test_swapped_folds_are_noticed(folder):
@@ -182,6 +183,53 @@ def test_swapped_folds_are_noticed(folder):
     path.write_text("\n".join(lines) + "\n", "utf-8")
     with pytest.raises(StudyError, match="images or folds are not those"):
         _ = StudyFolder(folder.path).images
+
+
+def damage(path: Path, bad: str) -> None:
+    """Put something else in the place of a confirmation."""
+    sound = path.read_bytes()
+    half = json.loads(sound)
+    del half["test"]
+    known = {
+        "half": json.dumps(half).encode(),
+        "cut off": sound[: len(sound) // 2],
+        "of schema 2": json.dumps(json.loads(sound) | {"schema": 2}).encode(),
+    }
+    path.write_bytes(known.get(bad) or BAD[bad])
+
+
+CONFIRMED = {
+    "status": ("status", "made"),
+    "export": ("export", "made", "-o", "best.yaml"),
+    "confirm": ("confirm", "made"),
+    "confirm --json": ("confirm", "made", "--json"),
+}
+DAMAGED = ["half", "cut off", "nested too deeply", "of schema 2"]
+
+
+@pytest.mark.parametrize("bad", DAMAGED)
+def test_a_damaged_confirmation_is_one_message_in_every_command(folder, tuner, bad):
+    """Each that reads it names it in the same words, with code 1 and what to do."""
+    path = folder.path / "confirmation.json"
+    damage(path, bad)
+    done = {name: tuner(*words) for name, words in CONFIRMED.items()}
+    assert {code for code, _ in done.values()} == {1}
+    (said,) = {err for _, err in done.values()}
+    what, where, do = said.splitlines()
+    assert what.startswith("error: the confirmation cannot be read: ")
+    assert where.strip() == str(path)
+    assert do.strip().endswith("tuner confirm made --again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", ["half", "nested too deeply"])
+def test_a_damaged_confirmation_keeps_a_study_out_of_mlflow(folder, tuner, bad):
+    """`tuner sync` ends with the message of the others; the page is made and says so."""
+    damage(folder.path / "confirmation.json", bad)
+    _, said = tuner("status", "made")
+    assert tuner("sync", "made") == (1, said)
+    assert tuner("report", "made", "-o", "page.html")[0] == 0
+    assert "confirmation.json cannot be read" in Path("page.html").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -212,12 +260,12 @@ def test_damaged_leak_facts_are_found_anew(tmp_path, bad):
     """What an earlier start knew of near-duplicates is used whole or not at all."""
     path = tmp_path / "near_duplicates.json"
     path.write_bytes(bad)
-    assert _kept_facts(path) is None
+    assert load_leaks(StudyFolder(tmp_path)) is None
     counts = {"images": 9, "images_across": 2, "test_images": 3, "test_images_across": 1}
     path.write_text(json.dumps({"schema": 1, **counts}))
-    assert _kept_facts(path) == {"schema": 1, **counts}
+    assert load_leaks(StudyFolder(tmp_path)) == {"schema": 1, **counts}
     path.write_text(json.dumps({"schema": 1, **counts, "images": "9"}))
-    assert _kept_facts(path) is None
+    assert load_leaks(StudyFolder(tmp_path)) is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

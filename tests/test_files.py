@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import stat
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.files import listed, replacing, sweep, write_whole
+import tuner.files
+from tuner.files import listed, put, replacing, replacing_folder, sweep, write_whole
 
 
 @given(content=st.binary() | st.text(st.characters(exclude_categories=["Cs"])))
@@ -128,6 +130,116 @@ def test_writers_at_once_do_not_meet(tmp_path: Path) -> None:
         assert path.read_text() == "second"
     assert path.read_text() == "first"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_temporary_name_ends_as_a_writer_asks(tmp_path: Path) -> None:
+    """Keras looks at the ending; a name as long as the file system takes is no obstacle."""
+    path = tmp_path / f"{'ü' * 124}.keras"
+    with replacing(path, ending=".keras") as temporary:
+        temporary.write_text("whole")
+    assert temporary.suffix == ".keras"
+    assert (path.read_text(), os.listdir(tmp_path)) == ("whole", [path.name])
+
+
+def test_a_file_made_elsewhere_gets_its_name(tmp_path: Path) -> None:
+    """What lay there is replaced, and nothing is left where it was made."""
+    write_whole(tmp_path / "file", "old")
+    write_whole(tmp_path / "made", "new")
+    put(tmp_path / "made", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def folder_of(path: Path, *names: str) -> Path:
+    """A folder with empty files."""
+    path.mkdir()
+    for name in names:
+        (path / name).touch()
+    return path
+
+
+def test_a_folder_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
+    """The new one holds what was made and nothing of the old one."""
+    for names in (["old"], ["a", "b"]):
+        with replacing_folder(tmp_path / "folder") as made:
+            folder_of(made, *names)
+    assert sorted(os.listdir(tmp_path / "folder")) == ["a", "b"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_an_error_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    """What was half made when the block raised is gone."""
+    folder_of(tmp_path / "folder", "old")
+
+    def fail() -> None:
+        with replacing_folder(tmp_path / "folder") as made:
+            folder_of(made, "half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(tmp_path / "folder") == ["old"]
+
+
+def test_a_folder_that_another_has_just_made_is_an_error(tmp_path: Path) -> None:
+    """Where another was faster, its folder stays and the caller is told."""
+    rename = Path.rename
+
+    def late(path: Path, to: Path) -> Path:
+        if to == tmp_path / "folder":
+            folder_of(to, "theirs")
+        return rename(path, to)
+
+    def make() -> None:
+        with replacing_folder(tmp_path / "folder") as made:
+            folder_of(made, "ours")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", late)
+        with pytest.raises(OSError, match="not empty"):
+            make()
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(tmp_path / "folder") == ["theirs"]
+
+
+def test_folders_that_killed_processes_left_are_removed(tmp_path: Path) -> None:
+    """Those of this folder, a day later; younger ones may still be written."""
+    for name in (".folder.1-00.tmp", ".folder.2-00.tmp", ".other.1-00.tmp"):
+        folder_of(tmp_path / name, "half")
+    for name in (".folder.1-00.tmp", ".other.1-00.tmp"):
+        os.utime(tmp_path / name, (0, 0))
+    with replacing_folder(tmp_path / "folder") as made:
+        folder_of(made)
+    assert sorted(os.listdir(tmp_path)) == [".folder.2-00.tmp", ".other.1-00.tmp", "folder"]
+
+
+def test_one_module_renames_and_locks() -> None:
+    """Whoever writes a file whole or takes a lock does it through `tuner.files`."""
+    package = Path(tuner.files.__file__).parent
+    found = {
+        f"{file.relative_to(package).as_posix()}:{node.lineno}: {ast.unparse(node)}"
+        for file in package.rglob("*.py")
+        if file != package / "files.py"
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if renames_or_locks(node)
+    }
+    assert not found
+
+
+def renames_or_locks(node: ast.AST) -> bool:
+    """Whether code renames a file (`str.replace` takes two arguments, `Path.replace` one)."""
+    if isinstance(node, ast.Import):
+        return any(name.name == "fcntl" for name in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "fcntl"
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    of = ast.unparse(node.func.value)
+    if of in ("os", "shutil"):
+        return node.func.attr in ("replace", "rename", "renames", "move")
+    is_path = len(node.args) == 1 and not node.keywords
+    return node.func.attr in ("replace", "rename") and is_path
 
 
 def test_content_is_on_disk_before_the_name(

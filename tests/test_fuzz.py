@@ -16,7 +16,8 @@ from tests.report.made_study import make_study
 from tuner.config import dump_study, parse_study
 from tuner.data.manifest import list_manifest
 from tuner.errors import DataError, ExportError, StudyFileError, TunerError, UsageError
-from tuner.model.export import build_export, choose_record, load_export, write_export
+from tuner.model.export import build_export, choose_record
+from tuner.model.export_file import load_export, write_export
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
 TEXTS = [path.read_text("utf-8") for path in STUDIES]

@@ -15,24 +15,7 @@ TunerError                    exit code 1
 
 from __future__ import annotations
 
-import re
-
-# User and password of a URL, which may hold a slash (SQLAlchemy takes it) unless what follows the
-# colon is a port; and what drivers take as a parameter.
-_CREDENTIALS = re.compile(r"://(?:[^/\s@]*|[^/\s@:]*:(?!\d+/)[^\s@]*)@")
-_SECRET_PARAMETER = re.compile(
-    r"([?&;](?:[a-z_]*passw(?:or)?d|pwd|[a-z_]*token|secret)=)[^&;\s'\"]+", re.IGNORECASE
-)
-
-
-def without_password(text: str) -> str:
-    """Text whose URLs carry no user, password or token.
-
-    Example:
-        >>> without_password("postgresql://me:secret@host/db?sslpassword=other&x=1")
-        'postgresql://***@host/db?sslpassword=***&x=1'
-    """
-    return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("://***@", text))
+from tuner.text import without_password
 
 
 class TunerError(Exception):

@@ -1,4 +1,4 @@
-"""The four hyperparameters: the one table of them, and a setting, which has a value of each.
+"""The searched hyperparameters: the one table of them, and a setting, which has a value of each.
 
 Study file, search space, report, MLflow's views and importances read the table; a hyperparameter
 that is added here is searched, shown and recorded once `training` makes something of it.
@@ -6,6 +6,7 @@ that is added here is searched, shown and recorded once `training` makes somethi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Self
@@ -13,6 +14,12 @@ from typing import Any, Literal, NamedTuple, Self
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 
 Moves = Literal["operating point", "training"]
+
+
+def in_words(count: int) -> str:
+    """A small number as texts have it."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[count] if count < len(words) else str(count)
 
 
 class Hyperparameter(NamedTuple):
@@ -23,24 +30,28 @@ class Hyperparameter(NamedTuple):
         kind: Type of its values.
         symbol: Before its value in short texts.
         moves: What it changes: where the decision lies between classes, or how training goes.
-        low: The least value that a study may search; None of a choice.
-        high: The largest; None of a choice.
-        default: Range, or choices, of a study that names none. With two classes `alpha` has a
-            default of its own (`config.resolve_alpha`).
+        bounds: The least and the largest value that a study may search; of a choice, the places
+            of the first and the last.
+        default: Limits of a study that names none; of a choice, all that there are.
         meaning: For the comment in a study file.
+        default_two_classes: The default with two classes, where that is another.
     """
 
     name: str
     kind: Literal["real", "whole", "choice"]
     symbol: str
     moves: Moves
-    low: float | None
-    high: float | None
+    bounds: tuple[float, float]
     default: tuple[Any, ...]
     meaning: str
+    default_two_classes: tuple[float, float] | None = None
+
+    def default_for(self, n_classes: int) -> tuple[Any, ...]:
+        """Limits, or choices, of a study of this many classes that names none."""
+        return (n_classes == 2 and self.default_two_classes) or self.default
 
     def checked(self, value: Any) -> Any:
-        """A value as a setting holds it.
+        """A value as a setting holds it, never a rounded one.
 
         Raises:
             ValueError: If it is none that a study may search.
@@ -50,33 +61,42 @@ class Hyperparameter(NamedTuple):
             if (text := str(value)) not in self.default:
                 raise ValueError(f"{self.name} {text!r} is unknown")
             return text
-        number = float(value) if self.kind == "real" else int(value)
-        low, high = self.low or 0.0, self.high or 0.0
+        is_whole, (low, high) = self.kind == "whole", self.bounds
+        try:
+            number = int(value) if is_whole else float(value)
+        except OverflowError:  # infinity as a whole number, or more digits than a float has
+            number = math.inf
         # A file may have been edited or damaged; NaN fails every comparison.
-        if number != value or not low <= number <= high:
-            what = "in" if self.kind == "real" else "a whole number from"
-            raise ValueError(f"{self.name} {value} is not {what} {low:g} to {high:g}")
+        if not low <= number <= high or (is_whole and number != value):
+            rule = "a whole number from" if is_whole else "in"
+            shown = value if is_whole else number
+            raise ValueError(f"{self.name} {shown} is not {rule} {low:g} to {high:g}")
         return number
 
+
+_ALPHA, _ALPHA_TWO = (0.05, 1.0), (0.05, 0.95)
 
 HYPERPARAMETERS = {
     h.name: h
     for h in (
         Hyperparameter(
-            "gamma", "real", "γ", "training", 0.0, 5.0, (0.0, 5.0),
+            "gamma", "real", "γ", "training", (0, 5), (0.0, 5.0),
             "focusing of the focal loss; 0 is cross-entropy",
         ),
         Hyperparameter(
-            "alpha", "real", "α", "training", 0.0, 1.0, (0.05, 1.0),
-            "balance of the focal loss; null: 0.05 to 1.0, two classes 0.95",
+            "alpha", "real", "α", "training", (0, 1), _ALPHA,
+            f"balance of the focal loss; null: {_ALPHA[0]} to {_ALPHA[1]}, "
+            f"two classes {_ALPHA_TWO[1]}",
+            default_two_classes=_ALPHA_TWO,
         ),
         Hyperparameter(
-            "augmentation_multiplier", "whole", "×", "operating point", 0, 8, (0, 8),
+            "augmentation_multiplier", "whole", "×", "operating point", (0, 8), (0, 8),
             "views added for each image of a rare class",
         ),
         Hyperparameter(
-            "class_weight_mode", "choice", "", "operating point", None, None, CLASS_WEIGHT_MODES,
-            "any of these four",
+            "class_weight_mode", "choice", "", "operating point",
+            (0, len(CLASS_WEIGHT_MODES) - 1), CLASS_WEIGHT_MODES,
+            f"any of these {in_words(len(CLASS_WEIGHT_MODES))}",
         ),
     )
 }  # fmt: skip
@@ -107,7 +127,7 @@ class Setting:
         """The inverse of `as_dict`; other keys are ignored.
 
         Raises:
-            KeyError: If one of the four is missing.
+            KeyError: If one is missing.
             ValueError: If a value is none that a study may search.
             TypeError: If one is no number.
         """

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from tuner.config import parse_study
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.data.split import make_split
 from tuner.evaluation.metrics import scores
 from tuner.home import Home
+from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
-from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
 
 HOSTILE = [
@@ -83,21 +84,21 @@ def make_folder(
 ) -> StudyFolder:
     """A study of twelve images a class without files, with these records."""
     labels = np.repeat(np.arange(len(class_names)), 12)
-    index = ImageIndex(
+    images = ImageTable(
         root=home,
         paths=tuple(f"{k}/{i}.png" for i, k in enumerate(labels)),
         labels=labels,
         class_names=tuple(class_names),
         sha256=tuple(hashlib.sha256(b"%d" % i).hexdigest() for i in range(len(labels))),
+        fold=make_split(labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=0),
     )
     config = parse_study(
         f"{{name: {name}, data: {{source: nowhere, image_px: 32}}, split: {{folds: 2}},"
         " search: {trials: 2}}",
         source="made.yaml",
     )
-    split = make_split(labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=0)
     folder = StudyFolder(Home(home).studies / name)
-    create_study_folder(folder, config, index, split, about={})
+    create_study_folder(folder, config, images, about={})
     for record in records:
         save_record(folder.records_path, record, log_prob=None)
     return folder

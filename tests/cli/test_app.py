@@ -154,7 +154,7 @@ def test_control_characters_in_an_error_are_not_obeyed(tuner, monkeypatch):
     def fail(*arguments, **options):
         raise StudyError("class '\x1b[2Jx'", where="a\rb", do="mend it")
 
-    monkeypatch.setattr("tuner.cli.commands.look.show_status", fail)
+    monkeypatch.setattr("tuner.cli.show.status.print_status", fail)
     done = tuner("status")
     assert done.err == "error: class '�[2Jx'\n  a�b\n  mend it\n"
 
@@ -165,8 +165,35 @@ def test_an_interrupt_is_code_130(tuner, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.cli.commands.look.show_status", interrupt)
+    monkeypatch.setattr("tuner.cli.show.status.print_status", interrupt)
     assert tuner("status") == (130, "", "")
+
+
+def test_an_interrupt_that_python_can_raise_nowhere_is_not_lost(tmp_path):
+    """One in a callback, which Python prints and forgets, ends the run a moment later."""
+    program = (
+        "import os, signal, sys\n"
+        "sys.argv = ['tuner', 'status']\n"
+        "import tuner.cli.show.status\n"
+        "from tuner.cli.show.listener import TerminalListener\n"
+        "class Interrupted:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "def go_on(*_, **__):\n"
+        "    Interrupted()\n"
+        "    TerminalListener().epoch_ended('trial-00000', None, 0.5)\n"
+        "    print('went on')\n"
+        "tuner.cli.show.status.print_status = go_on\n"
+        "from tuner.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_an_interrupt_that_a_library_turned_into_its_own_error_is_code_130(tmp_path):
@@ -174,13 +201,13 @@ def test_an_interrupt_that_a_library_turned_into_its_own_error_is_code_130(tmp_p
     program = (
         "import os, signal, sys\n"
         "sys.argv = ['tuner', 'status']\n"
-        "import tuner.cli.commands.look\n"
+        "import tuner.cli.show.status\n"
         "def load(*_, **__):\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    except KeyboardInterrupt as error:\n"
         "        raise eval(os.environ['KIND'])('initialization failed') from error\n"
-        "tuner.cli.commands.look.show_status = load\n"
+        "tuner.cli.show.status.print_status = load\n"
         "from tuner.cli import main\n"
         "main()"
     )

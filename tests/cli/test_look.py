@@ -255,6 +255,18 @@ def test_damaged_studies_do_not_hide_the_others(tuner, tmp_path, words):
         assert [study["study"] for study in json.loads(done.out)] == ["second"]
 
 
+@pytest.mark.parametrize("text", ["name: [", "name: first\n"], ids=["no YAML", "cut off"])
+def test_a_damaged_study_file_does_not_hide_the_others(tuner, tmp_path, text):
+    """Neither one that cannot be read nor one without its end keeps the sound ones from view."""
+    for name in ("first", "second"):
+        make_folder(tmp_path / "mlruns", ["a", "b"], records=[make_record()], name=name)
+    (tmp_path / "mlruns" / "studies" / "first" / "study.yaml").write_text(text)
+    done = tuner("status")
+    assert done.code != 0
+    assert "second" in done.out
+    assert "study.yaml" in done.err.replace("\n", "")
+
+
 def test_the_home_is_found_by_option_then_by_environment(tuner, tmp_path, monkeypatch):
     """`--home` beats TUNER_HOME, which beats mlruns/ in the working directory."""
     for name in ("mlruns", "environment", "option"):

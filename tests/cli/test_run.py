@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,16 @@ from hypothesis import strategies as st
 
 from tests.cli.commands import COMMANDS, parse
 from tests.cli.made import make_baseline, make_folder, make_matrix, make_record
-from tuner.cli.commands.run import RunOptions, print_winner
+from tuner.cli.show.run import refuse_unfit, run_command
 from tuner.cli.show.terminal import make_console
+from tuner.cli.show.winner import print_winner
 from tuner.errors import UsageError
 from tuner.home import Home
 from tuner.home.free import FreeBaseline, save_free
+from tuner.home.study_folder import StudyFolder
+from tuner.study import Study
+
+PLAIN = COMMANDS["run"].make_context("run", ["x.yaml"]).params
 
 words = st.text(min_size=1).filter(lambda text: "\0" not in text)
 
@@ -34,32 +40,36 @@ def test_the_command_that_goes_on_is_the_command_that_was_given(
     study, trials, overrides, home, storage
 ):
     """Typed into a shell, it gives every option the value that the first start had."""
-    options = RunOptions(
-        study, trials, tuple(overrides), Path(home) if home else None, storage=storage
-    )
-    program, name, *rest = shlex.split(options.command(trials=trials))
+    params = PLAIN | {
+        "study": study,
+        "trials": trials,
+        "overrides": overrides,
+        "home": home,
+        "storage": storage,
+    }
+    program, name, *rest = shlex.split(run_command(params, trials=trials))
     assert (program, name) == ("tuner", "run")
     given_ = COMMANDS["run"].make_context(name, rest).params
     assert given_["study"] == study
     assert given_["trials"] == trials
     assert list(given_["overrides"] or []) == overrides
-    assert given_["home"] == options.home
+    assert (str(given_["home"]) if given_["home"] else None) == (str(Path(home)) if home else None)
     assert given_["storage"] == storage
 
 
 def test_the_demo_goes_on_as_demo():
     """Without its flag, a demo on random weights would be refused when it goes on."""
-    assert "--demo" in RunOptions("x.yaml", is_demo=True).command(trials=3)
-    assert parse(RunOptions("x.yaml", is_demo=True).command(trials=3)) == "run"
+    again = run_command(PLAIN | {"demo": True}, trials=3)
+    assert "--demo" in again
+    assert parse(again) == "run"
 
 
 def test_a_run_on_a_cluster_goes_on_there():
     """Address, workers and share of a card come back in the command that goes on."""
-    options = RunOptions(
-        "x.yaml", storage="postgresql://db/x", ray="h:6379", workers=4, gpus_per_worker=0.5
-    )
-    options.check()
-    words = shlex.split(options.command(trials=9))[2:]
+    where = {"storage": "postgresql://db/x", "ray": "h:6379", "workers": 4}
+    params = PLAIN | where | {"gpus_per_worker": 0.5}
+    refuse_unfit(params)
+    words = shlex.split(run_command(params, trials=9))[2:]
     given_ = COMMANDS["run"].make_context("run", words).params
     kept = (given_["ray"], given_["workers"], given_["gpus_per_worker"], given_["storage"])
     assert kept == ("h:6379", 4, 0.5, "postgresql://db/x")
@@ -77,7 +87,7 @@ def test_a_run_on_a_cluster_goes_on_there():
 def test_options_that_cannot_go_together_are_refused(options, said):
     """Before anything is read, with the option that is missing."""
     with pytest.raises(UsageError, match=said):
-        RunOptions("x.yaml", **options).check()
+        refuse_unfit(PLAIN | options)
 
 
 def test_the_server_is_the_option_then_the_environment_then_the_home(tmp_path, monkeypatch):
@@ -118,6 +128,11 @@ def test_a_study_that_runs_is_not_run_twice(tuner, tmp_path):
     assert "tuner status made" in done.err
 
 
+def study_in(folder: StudyFolder) -> Study:
+    """The study of a folder."""
+    return Study.load(folder.name, home=folder.path.parents[1], listener=None)
+
+
 STRONG, WEAK = make_matrix([8, 4], [1, 0]), make_matrix([8, 4], [4, 2])
 
 
@@ -132,9 +147,10 @@ STRONG, WEAK = make_matrix([8, 4], [1, 0]), make_matrix([8, 4], [4, 2])
 )
 def test_the_winner_comes_with_what_to_think_of_it(tmp_path, capsys, best, sentence):
     """A number chosen among many, a broken floor and a winning baseline are each said."""
-    other = make_baseline(WEAK, "cross_entropy")
+    missed = {name: 2 * miss for name, miss in best.constraints.items()}
+    other = replace(make_baseline(WEAK, "cross_entropy"), constraints=missed)
     folder = make_folder(tmp_path, ["a", "b"], records=[other, best])
-    print_winner(folder, best, make_console(is_result=True))
+    print_winner(study_in(folder), make_console(is_result=True))
     out = capsys.readouterr().out
     assert sentence in out
     assert str(best.params) in out
@@ -148,7 +164,7 @@ def test_a_free_baseline_that_does_as_well_is_named(tmp_path, capsys, value, is_
     scores = {"macro_recall": value}
     free = FreeBaseline("logistic_regression", "logistic regression", None, value, scores, STRONG)
     save_free(folder.path, [free])
-    print_winner(folder, best, make_console(is_result=True))
+    print_winner(study_in(folder), make_console(is_result=True))
     out = capsys.readouterr().out
     assert f"logistic regression {value:.3f}" in out
     assert ("Logistic regression needs no search and does as well" in out) is is_said

@@ -62,7 +62,7 @@ def test_a_server_is_only_pointed_at(tuner):
 
 def test_the_dashboard_that_is_not_installed_is_one_command_away(tuner, monkeypatch):
     """Without optuna-dashboard the message is how to install it."""
-    monkeypatch.setattr("tuner.cli.commands.dashboard.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("tuner.cli.servers.dashboard.shutil.which", lambda *_, **__: None)
     done = tuner("ui", "--optuna")
     assert done.code == 1
     assert "pip install optuna-dashboard" in done.err
@@ -71,7 +71,7 @@ def test_the_dashboard_that_is_not_installed_is_one_command_away(tuner, monkeypa
 def test_the_dashboard_needs_a_journal(tuner, monkeypatch):
     """A home without studies has nothing for it to show."""
     monkeypatch.setattr(
-        "tuner.cli.commands.dashboard.shutil.which", lambda *_, **__: sys.executable
+        "tuner.cli.servers.dashboard.shutil.which", lambda *_, **__: sys.executable
     )
     done = tuner("ui", "--optuna")
     assert done.code == 1

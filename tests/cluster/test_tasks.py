@@ -33,7 +33,7 @@ def job(source: FeatureSource, tmp_path: Path) -> Job:
     return Job(
         config=source.config,
         home=tmp_path,
-        folder=tmp_path,
+        directory=tmp_path,
         bank=source.bank.folder.name,
         bank_identity=tuple(source.bank.identity.items()),
         storage="postgresql://me:secret@db/x",

@@ -7,10 +7,11 @@ import pytest
 from tests.config.made import MINIMAL, problems, study
 from tuner.config import SearchConfig, StudyConfig, parse_study, resolve_alpha
 from tuner.errors import StudyFileError
+from tuner.setting import HYPERPARAMETERS
 
 
 def test_defaults_are_the_contract() -> None:
-    """A study with a name and a source holds the values of DESIGN sections 4, 5 and 11."""
+    """A study with a name and a source holds the fixed recipe of docs/architecture.md."""
     assert parse_study(MINIMAL, source="x.yaml").model_dump() == {
         "name": "steel",
         "seed": 0,
@@ -30,10 +31,9 @@ def test_defaults_are_the_contract() -> None:
             "pruner": "median",
             "retries": 3,
             "batch": None,
-            "gamma": (0.0, 5.0),
-            "alpha": None,
-            "augmentation_multiplier": (0, 8),
-            "class_weight_mode": ("none", "sqrt", "balanced", "effective_number"),
+            **{
+                n: None if h.default_two_classes else h.default for n, h in HYPERPARAMETERS.items()
+            },
         },
         "objective": {"metric": "macro_recall", "recall_floor": None},
         "augmentation": {

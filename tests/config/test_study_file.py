@@ -28,10 +28,12 @@ from tuner.config import (
 )
 from tuner.config.study_file import MAX_BYTES
 from tuner.errors import StudyFileError
+from tuner.evaluation.metrics import METRICS
+from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 
 
 def test_the_design_example_reads() -> None:
-    """The study file of DESIGN section 11 is accepted as it stands."""
+    """A study file with every common key is accepted as it stands."""
     text = """
 name: steel
 seed: 0
@@ -151,7 +153,6 @@ def ranges(low: float, high: float) -> st.SearchStrategy[tuple[float, float]]:
 @st.composite
 def studies(draw: st.DrawFn) -> StudyConfig:
     """Studies with every field drawn."""
-    modes = ["none", "sqrt", "balanced", "effective_number"]
     counts, text = st.integers(1, 10**6), TEXT | ODD
     many = st.lists(text, max_size=4, unique=True).map(tuple)
     multiplier = st.tuples(st.integers(0, 8), st.integers(0, 8)).map(
@@ -188,13 +189,13 @@ def studies(draw: st.DrawFn) -> StudyConfig:
                 gamma=ranges(0, 5),
                 alpha=st.none() | ranges(0, 1),
                 augmentation_multiplier=multiplier,
-                class_weight_mode=st.lists(st.sampled_from(modes), min_size=1, unique=True).map(
-                    tuple
-                ),
+                class_weight_mode=st.lists(
+                    st.sampled_from(CLASS_WEIGHT_MODES), min_size=1, unique=True
+                ).map(tuple),
             ),
             "objective": st.builds(
                 ObjectiveConfig,
-                metric=st.sampled_from(["macro_recall", "macro_f1", "g_mean", "mcc", "accuracy"]),
+                metric=st.sampled_from(list(METRICS)),
                 recall_floor=st.none() | PROBABILITY,
             ),
             "augmentation": st.builds(
@@ -235,7 +236,7 @@ def test_the_dump_means_the_same_to_other_readers(config: StudyConfig) -> None:
 
 
 def test_the_dump_is_in_the_order_of_the_design() -> None:
-    """Blocks come in the order of DESIGN section 11, ranges in one line."""
+    """Blocks come in the order of docs/architecture.md, "The study file", ranges in one line."""
     text = dump_study(study())
     assert list(yaml.safe_load(text)) == [
         "name",
@@ -249,7 +250,7 @@ def test_the_dump_is_in_the_order_of_the_design() -> None:
         "training",
     ]
     assert "  gamma: [0.0, 5.0]\n" in text
-    assert "  class_weight_mode: [none, sqrt, balanced, effective_number]\n" in text
+    assert f"  class_weight_mode: [{', '.join(CLASS_WEIGHT_MODES)}]\n" in text
 
 
 @quick

@@ -13,6 +13,8 @@ from tests.config.made import MINIMAL, problem, problems, quick, study
 from tuner.config import AugmentationConfig, SearchConfig, StudyConfig, parse_study
 from tuner.config.validation import describe_rule, nearest_key
 from tuner.errors import StudyFileError
+from tuner.evaluation.metrics import METRICS
+from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 
 
 def test_an_empty_block_holds_its_defaults() -> None:
@@ -55,8 +57,8 @@ training:
   dropout: .nan
   epochs: true
 """
-    modes = "'none', 'sqrt', 'balanced', 'effective_number'"
-    metrics = "'macro_recall', 'macro_f1', 'g_mean', 'mcc', 'accuracy'"
+    modes = ", ".join(map(repr, CLASS_WEIGHT_MODES))
+    metrics = ", ".join(map(repr, METRICS))
     found = problems(
         text, "search.batch=0", "trials", "serach.x=3", "search={trails: 3}", "folds=[1"
     )

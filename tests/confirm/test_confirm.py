@@ -4,26 +4,28 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from tests.small_study import Heard, Kept, Small, fill
+from tests.small_study import Heard, Kept, Small, fill, quick_engine
 from tuner.confirm.confirm import Opening, confirm
-from tuner.confirm.retest import Confirming, candidates, fresh_folds
+from tuner.confirm.retest import Confirming, candidates, fresh_folds, retest
 from tuner.confirm.sealed import SealedImages, read_test
 from tuner.errors import StudyError
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import ViewOf
-from tuner.home.confirmation import load_confirmation
+from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.records import load_log_prob
 from tuner.home.study_folder import StudyFolder
 from tuner.search.study import run_search
 from tuner.training.final import train_finals
 from tuner.training.inputs import load_inputs, rows_to_extract
 from tuner.training.plan import plan_of
+from tuner.training.trial import OUT_OF_MEMORY, train_settings
 
 N_SEEDS = 2
 
@@ -37,7 +39,7 @@ def ready(small: Small, folder: StudyFolder, **changes) -> tuple[Confirming, Fea
     config, images = folder.config, folder.images
     folds = fresh_folds(folder, n_seeds=N_SEEDS)
     bank = FeatureBank(small.data.features, {"features": "pixels"}, n_features=64)
-    names, root = tuple(folder.class_names), small.index(config).root
+    names, root = tuple(folder.class_names), small.table(config).root
     others = list(folds.values())
     wanted = rows_to_extract(config, images, root, n_classes=len(names), other_folds=others)
     test = [ViewOf(root / images.paths[i], images.sha256[i], 0) for i in images.test]
@@ -47,7 +49,9 @@ def ready(small: Small, folder: StudyFolder, **changes) -> tuple[Confirming, Fea
     return Confirming(config, inputs, folds, folder, **(parts | changes)), bank
 
 
-def confirmed(small: Small, folder: StudyFolder, *, is_again: bool = False, **changes) -> dict:
+def confirmed(
+    small: Small, folder: StudyFolder, *, is_again: bool = False, **changes
+) -> Confirmation:
     """Confirm the study."""
     confirming, bank = ready(small, folder, **changes)
     opening = Opening(lambda: read_test(folder, bank), "tuner confirm small", is_again)
@@ -121,7 +125,7 @@ def test_nothing_before_the_opening_reads_a_test_row(small, folder, data_home):
         confirming, _ = ready(Small(home, data_home), study)
         images = study.images
         bank = FeatureBank(home / "features", {"features": "pixels"}, n_features=64)
-        root = small.index(study.config).root
+        root = small.table(study.config).root
         others = list(confirming.folds.values())
         wanted = rows_to_extract(study.config, images, root, n_classes=5, other_folds=others)
         fill(bank, wanted, augmentation=study.config.augmentation)
@@ -169,29 +173,29 @@ def test_numbers_follow_from_the_kept_predictions(done):
         labels = kept["labels"]
         assert (kept["rows"] == done.images.test).all()
         recalls = {
-            model["key"]: [
-                balanced_accuracy_score(labels, seed.argmax(axis=1)) for seed in kept[model["key"]]
+            model.key: [
+                balanced_accuracy_score(labels, seed.argmax(axis=1)) for seed in kept[model.key]
             ]
-            for model in found["test"]["models"]
+            for model in found.test.models
         }
-    for model in found["test"]["models"]:
-        assert model["values"] == pytest.approx(recalls[model["key"]])
-        assert model["macro_recall"] == pytest.approx(np.mean(recalls[model["key"]]))
-    for row in found["test"]["comparisons"]:
-        gain = np.mean(recalls[row["model"]]) - np.mean(recalls[row["against"]])
-        assert row["gain"] == pytest.approx(gain)
-        assert row["low"] <= row["gain"] <= row["high"]
+    for model in found.test.models:
+        assert model.values == pytest.approx(recalls[model.key])
+        assert model.macro_recall == pytest.approx(np.mean(recalls[model.key]))
+    for row in found.test.comparisons:
+        gain = np.mean(recalls[row.model]) - np.mean(recalls[row.against])
+        assert row.gain == pytest.approx(gain)
+        assert row.low <= row.gain <= row.high
 
 
 def test_every_setting_is_retested_with_every_seed(done):
     """The table has each candidate and each free baseline with a value per fresh seed."""
     found = load_confirmation(done)
-    rows = {row["key"]: row for row in found["retest"]}
+    rows = {row.key: row for row in found.retest}
 
-    assert found["seeds"] == [0, 1, 2]
-    assert {row["kind"] for row in rows.values()} >= {"baseline", "trial", "free"}
-    assert all(len(row["values"]) == N_SEEDS for row in rows.values())
-    assert rows[found["chosen"]]["is_within"]
+    assert found.seeds == [0, 1, 2]
+    assert {row.kind for row in rows.values()} >= {"baseline", "trial", "free"}
+    assert all(len(row.values) == N_SEEDS for row in rows.values())
+    assert rows[found.chosen].is_within
     retests = [r for r in done.records() if r.kind == "confirm" and r.part == "validation"]
     assert len(retests) == N_SEEDS * 4
 
@@ -210,8 +214,8 @@ def test_the_model_of_the_study_seed_is_the_one_that_train_writes(done, small):
     hidden = np.maximum(test.features @ head.hidden + head.hidden_bias, 0)
     predicted = (hidden @ head.output + head.output_bias).argmax(axis=1)
 
-    model = next(m for m in found["test"]["models"] if m["key"] == "baseline-balanced")
-    matrix = np.array(model["matrix"])
+    model = next(m for m in found.test.models if m.key == "baseline-balanced")
+    matrix = np.array(model.matrix)
     assert np.diag(matrix).sum() == (predicted == test.labels).sum()
     assert matrix.sum(axis=0).tolist() == np.bincount(predicted, minlength=5).tolist()
 
@@ -223,7 +227,7 @@ def test_the_opening_is_on_record_with_who_and_when(done):
     assert opening["command"] == "tuner confirm small"
     assert opening["user"]
     assert opening["opened_at"]
-    assert load_confirmation(done)["opening"] == 1
+    assert load_confirmation(done).opening == 1
 
 
 def test_a_second_opening_needs_again_and_is_recorded(done, small):
@@ -235,8 +239,22 @@ def test_a_second_opening_needs_again_and_is_recorded(done, small):
 
     again = confirmed(small, done, is_again=True, listener=heard)
 
-    assert again["opening"] == len(done.seal) == 2
+    assert again.opening == len(done.seal) == 2
     assert heard.started == []
+
+
+def test_a_damaged_confirmation_is_made_anew_with_again(done, small):
+    """It is in the way of a look, as its message says, but not of another opening."""
+    sound = load_confirmation(done)
+    (done.path / "confirmation.json").write_text("{")
+    with pytest.raises(StudyError, match=r"cannot be read(.|\n)*--again"):
+        confirmed(small, done)
+
+    again = confirmed(small, done, is_again=True)
+
+    assert again.opening == len(done.seal) == 2
+    assert again.test == sound.test
+    assert load_confirmation(done) == again
 
 
 def test_an_opening_that_was_killed_goes_on_without_again(folder, small):
@@ -253,7 +271,7 @@ def test_an_opening_that_was_killed_goes_on_without_again(folder, small):
 
     found = confirmed(small, folder)
 
-    assert found["opening"] == len(folder.seal) == 1
+    assert found.opening == len(folder.seal) == 1
 
 
 def test_a_killed_retest_goes_on_where_it_was(folder, small, finished):
@@ -273,7 +291,33 @@ def test_a_killed_retest_goes_on_where_it_was(folder, small, finished):
     assert len(heard.started) == N_SEEDS * 4 - 3
     other = load_confirmation(StudyFolder(finished / "studies" / "small"))
     for key in ("retest", "test", "chosen", "best_free", "verdict"):
-        assert found[key] == other[key]
+        assert getattr(found, key) == getattr(other, key)
+
+
+def test_a_setting_for_which_memory_runs_out_is_left_out(folder, small):
+    """The retest says so and goes on with the others; plain cross-entropy it cannot do without."""
+    hungry = {2.0}  # gamma of the published recipe
+
+    def engine(trials, *args, **options):
+        if hungry & {folds[0].head.gamma for folds in trials}:
+            raise MemoryError
+        return quick_engine(trials, *args, **options)
+
+    heard, settings = Heard(), candidates(folder.records(), top=1)
+    trainer = partial(train_settings, engine=engine)
+    confirming, _ = ready(small, folder, listener=heard, trainer=trainer)
+
+    found = retest(confirming, settings)
+
+    recipe = next(s for s in settings if s.params.gamma == 2.0)
+    assert found.settings == [s for s in settings if s != recipe]
+    assert heard.messages[0] == f"{recipe.title} is left out: {OUT_OF_MEMORY}"
+    assert all(r.rows and not r.matrix for r in found.records[recipe.name].values())
+    for path in folder.records_path.glob("confirm-*"):
+        path.unlink()
+    hungry.add(0.0)
+    with pytest.raises(StudyError, match=r"plain cross-entropy(.|\n)*memory ran out"):
+        retest(confirming, settings)
 
 
 def test_everything_goes_to_the_recorder(folder, small):
@@ -316,7 +360,7 @@ def test_the_script_in_the_documents_gives_the_recorded_numbers(done, monkeypatc
     exec(script.replace("mlruns/studies/digits", str(done.path)), {})
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(load_confirmation(done)["test"]["models"])
+    assert len(lines) == len(load_confirmation(done).test.models)
     for line in lines:
         found, recorded = line.split()[-3], line.split()[-1]
         assert found == recorded

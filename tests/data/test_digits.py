@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tuner.data.digits import N_IMAGES, write_digits
-from tuner.data.index import read_index
+from tuner.data.reading import read_image_table
 
 # Of the files' bytes: what the features of the digits are cached by, on every machine.
 FINGERPRINT = "7993e75b8a8ed0a302fa7b94db9608cb54b87696743260e52a98e4b6315a5efc"
@@ -36,8 +36,8 @@ def test_the_digits_are_imbalanced_nine_to_one() -> None:
 
 
 def test_the_digits_have_the_same_bytes_everywhere(tmp_path: Path) -> None:
-    """The index of the digits has one fingerprint, known beforehand."""
-    assert read_index("digits", home=tmp_path).fingerprint == FINGERPRINT
+    """The table of the digits has one fingerprint, known beforehand."""
+    assert read_image_table("digits", home=tmp_path).fingerprint == FINGERPRINT
 
 
 def test_whole_digits_are_reused_and_damaged_ones_written_again(tmp_path: Path) -> None:

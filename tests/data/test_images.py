@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import tuner.data.images as images
+from tuner.arrays import UInt8
 from tuner.data.images import MAX_PIXELS, decode_rgb, read_image
 from tuner.errors import DataError
 
@@ -31,12 +32,12 @@ def encode(picture: Image.Image, suffix: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
+def decode(data: bytes) -> UInt8:
     """Decoded pixels, uint8 of shape (height, width, 3)."""
     return np.array(decode_rgb(data, name="picture"))
 
 
-def gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def gray(rgb: UInt8) -> UInt8:
     """The one channel of a picture without colour."""
     assert (rgb == rgb[..., :1]).all()
     return rgb[..., 0]

@@ -8,32 +8,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuner.data.index import ImageIndex, Problem, read_index
+from tuner.data.image_table import ImageTable
+from tuner.data.reading import read_image_table
+from tuner.data.sources import Problem
 from tuner.errors import DataError
 
 
 @pytest.fixture
-def read(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., ImageIndex]:
+def read(tmp_path: Path, picture: Callable[..., Path]) -> Callable[..., ImageTable]:
     """Reader of a manifest with this text, beside pictures a/1-3.png and b/1-3.png."""
     for value, name in enumerate(["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"]):
         picture(tmp_path / "data" / f"{name}.png", value)
 
-    def read(text: str | bytes, **settings: str) -> ImageIndex:
+    def read(text: str | bytes, **settings: str) -> ImageTable:
         manifest = tmp_path / "data" / "list.csv"
         manifest.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_index(str(manifest), home=tmp_path / "home", **settings)
+        return read_image_table(str(manifest), home=tmp_path / "home", **settings)
 
     return read
 
 
-def test_labels_are_text_as_written(read: Callable[..., ImageIndex]) -> None:
+def test_labels_are_text_as_written(read: Callable[..., ImageTable]) -> None:
     """007 and NA are class names, not a number and a gap; spaces around are dropped and noted."""
-    index = read("label,path\n007,a/1.png\nNA, b/1.png\n 007 ,a/2.png\n")
+    table = read("label,path\n007,a/1.png\nNA, b/1.png\n 007 ,a/2.png\n")
 
-    assert index.class_names == ("007", "NA")
-    assert index.paths == ("a/1.png", "a/2.png", "b/1.png")
-    assert index.labels.tolist() == [0, 0, 1]
-    assert index.notes == ("labels with spaces around them, which are dropped: 1",)
+    assert table.class_names == ("007", "NA")
+    assert table.paths == ("a/1.png", "a/2.png", "b/1.png")
+    assert table.labels.tolist() == [0, 0, 1]
+    assert table.notes == ("labels with spaces around them, which are dropped: 1",)
 
 
 @pytest.mark.parametrize(
@@ -48,37 +50,37 @@ def test_labels_are_text_as_written(read: Callable[..., ImageIndex]) -> None:
     ],
     ids=["byte order mark", "semicolons", "tabs", "quotes and empty lines", "dots", "backslashes"],
 )
-def test_dialects(read: Callable[..., ImageIndex], text: str) -> None:
+def test_dialects(read: Callable[..., ImageTable], text: str) -> None:
     """Files as spreadsheets of different countries and systems write them read alike."""
-    index = read(text)
+    table = read(text)
 
-    assert index.paths == ("a/1.png", "b/1.png")
-    assert index.class_names == ("x", "y")
+    assert table.paths == ("a/1.png", "b/1.png")
+    assert table.class_names == ("x", "y")
 
 
 def test_paths_in_another_unicode_form(
-    tmp_path: Path, picture: Callable[..., Path], read: Callable[..., ImageIndex]
+    tmp_path: Path, picture: Callable[..., Path], read: Callable[..., ImageTable]
 ) -> None:
     """A path written composed finds the file that a Mac named decomposed."""
     name = unicodedata.normalize("NFD", "é.png")
     picture(tmp_path / "data" / name, 9)
 
-    index = read("path,label\n" + unicodedata.normalize("NFC", "é.png") + ",x\nb/1.png,y\n")
+    table = read("path,label\n" + unicodedata.normalize("NFC", "é.png") + ",x\nb/1.png,y\n")
 
-    assert index.paths == ("b/1.png", name)
+    assert table.paths == ("b/1.png", name)
 
 
-def test_root_and_absolute_paths(tmp_path: Path, read: Callable[..., ImageIndex]) -> None:
+def test_root_and_absolute_paths(tmp_path: Path, read: Callable[..., ImageTable]) -> None:
     """Paths start from data.root, and absolute ones inside it become relative."""
     root = tmp_path / "data" / "a"
 
-    index = read(f"path,label\n1.png,x\n{root / '2.png'},y\n", root=str(root))
+    table = read(f"path,label\n1.png,x\n{root / '2.png'},y\n", root=str(root))
 
-    assert index.root == root
-    assert index.paths == ("1.png", "2.png")
+    assert table.root == root
+    assert table.paths == ("1.png", "2.png")
 
 
-def test_groups(read: Callable[..., ImageIndex]) -> None:
+def test_groups(read: Callable[..., ImageTable]) -> None:
     """The named column says which images belong together; unnamed, it is noted as unused."""
     text = "path,label,group\na/1.png,x,p10\nb/1.png,y,p9\na/2.png,x,p9\n"
 
@@ -93,36 +95,36 @@ def test_groups(read: Callable[..., ImageIndex]) -> None:
     assert grouped.fingerprint != plain.fingerprint
 
 
-def test_split_column(read: Callable[..., ImageIndex]) -> None:
+def test_split_column(read: Callable[..., ImageTable]) -> None:
     """Rows marked test are the shipped test; val joins train with a note."""
     text = "path,label,split\na/1.png,x,train\na/2.png,x,Test\nb/1.png,y,val\n"
 
-    index = read(text)
+    table = read(text)
 
-    assert index.is_shipped_test is not None
-    assert index.is_shipped_test.tolist() == [False, True, False]
-    assert index.notes == ("rows with split 'val' join train: folds are made from both",)
+    assert table.is_shipped_test is not None
+    assert table.is_shipped_test.tolist() == [False, True, False]
+    assert table.notes == ("rows with split 'val' join train: folds are made from both",)
 
 
-def test_empty_columns_are_absent(read: Callable[..., ImageIndex]) -> None:
+def test_empty_columns_are_absent(read: Callable[..., ImageTable]) -> None:
     """A split or group column with nothing in it is as if it were not there."""
-    index = read("path,split,label,group\na/1.png,,x,\nb/1.png, ,y,\n")
+    table = read("path,split,label,group\na/1.png,,x,\nb/1.png, ,y,\n")
 
-    assert (index.groups, index.is_shipped_test, index.notes) == (None, None, ())
+    assert (table.groups, table.is_shipped_test, table.notes) == (None, None, ())
 
 
-def test_missing_files_are_problems(read: Callable[..., ImageIndex]) -> None:
+def test_missing_files_are_problems(read: Callable[..., ImageTable]) -> None:
     """A listed file that is not there is left out by name, and the rest is used."""
-    index = read("path,label\na/1.png,x\nb/1.png,y\nb/9.png,y\na,x\n")
+    table = read("path,label\na/1.png,x\nb/1.png,y\nb/9.png,y\na,x\n")
 
-    assert index.n_images == 2
-    assert index.problems == (
+    assert table.n_images == 2
+    assert table.problems == (
         Problem("a", "is not a regular file"),
         Problem("b/9.png", "file is missing"),
     )
 
 
-def test_all_files_missing_points_to_root(read: Callable[..., ImageIndex]) -> None:
+def test_all_files_missing_points_to_root(read: Callable[..., ImageTable]) -> None:
     """When nothing is found, the likeliest reason is a wrong root."""
     with pytest.raises(DataError, match="no image can be used") as caught:
         read("path,label\nz/1.png,x\nz/2.png,y\n")
@@ -130,17 +132,17 @@ def test_all_files_missing_points_to_root(read: Callable[..., ImageIndex]) -> No
     assert "set data.root" in caught.value.do
 
 
-def test_links_out_of_the_folder(tmp_path: Path, read: Callable[..., ImageIndex]) -> None:
+def test_links_out_of_the_folder(tmp_path: Path, read: Callable[..., ImageTable]) -> None:
     """A manifest cannot reach outside through a linked file or a linked folder."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "data" / "a" / "1.png").rename(tmp_path / "outside" / "1.png")
     (tmp_path / "data" / "a" / "1.png").symlink_to(tmp_path / "outside" / "1.png")
     (tmp_path / "data" / "c").symlink_to(tmp_path / "outside")
 
-    index = read("path,label\na/2.png,x\nb/1.png,y\na/1.png,x\nc/1.png,x\n")
+    table = read("path,label\na/2.png,x\nb/1.png,y\na/1.png,x\nc/1.png,x\n")
 
-    assert {problem.reason for problem in index.problems} == {"points outside the data folder"}
-    assert len(index.problems) == 2
+    assert {problem.reason for problem in table.problems} == {"points outside the data folder"}
+    assert len(table.problems) == 2
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_links_out_of_the_folder(tmp_path: Path, read: Callable[..., ImageIndex]
     ],
 )
 def test_what_cannot_mean_anything(
-    read: Callable[..., ImageIndex],
+    read: Callable[..., ImageTable],
     text: str | bytes,
     settings: dict[str, str],
     what: str,
@@ -223,7 +225,7 @@ def test_what_cannot_mean_anything(
     assert where in caught.value.where
 
 
-def test_many_bad_rows_are_counted(read: Callable[..., ImageIndex]) -> None:
+def test_many_bad_rows_are_counted(read: Callable[..., ImageTable]) -> None:
     """Of many bad rows the first five are shown and the others counted."""
     with pytest.raises(DataError, match=r"has 9 rows .*line 6: no label; and 4 more"):
         read("path,label\n" + "".join(f"a/{n}.png,\n" for n in range(9)))
@@ -232,7 +234,7 @@ def test_many_bad_rows_are_counted(read: Callable[..., ImageIndex]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=st.binary(max_size=60) | st.text('path,label\n;"a/1.png\t\0x', max_size=60))
 def test_any_file_is_an_index_or_a_data_error(
-    read: Callable[..., ImageIndex], text: str | bytes
+    read: Callable[..., ImageTable], text: str | bytes
 ) -> None:
     """Whatever a manifest holds, nothing but DataError comes out."""
     head = b"path,label,split,group\n"

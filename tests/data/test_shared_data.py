@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tuner.data.image_table import TEST, exact_duplicates, label_conflicts
 from tuner.data.images import decode_rgb, read_image
-from tuner.data.index import exact_duplicates, label_conflicts, read_index
+from tuner.data.reading import read_image_table
 from tuner.data.split import make_split
 from tuner.errors import DataError
 
@@ -25,7 +26,7 @@ def index_rows(odd: Path) -> list[dict[str, str]]:
 
 
 def test_odd_files_decode_or_say_why(shared: Shared) -> None:
-    """Each odd image is read when its index says that it decodes, else named with a reason."""
+    """Each odd image is read when its table says that it decodes, else named with a reason."""
     odd = shared("odd.tar")
     rows = index_rows(odd)
     assert len(rows) > 80
@@ -108,24 +109,24 @@ def test_all_91_odd_files_are_used_or_named(shared: Shared, tmp_path: Path) -> N
     odd = shared("odd.tar")
     n_files = sum(path.is_file() for path in odd.rglob("*"))
 
-    index = read_index(str(odd), home=tmp_path)
+    table = read_image_table(str(odd), home=tmp_path)
 
     n_noted = 4 + 1 + 1  # .txt labels, INDEX.csv, .DS_Store
-    assert index.n_images + len(index.problems) + n_noted == n_files
-    assert [note for note in index.notes if note.startswith(("files", "hidden"))] == [
+    assert table.n_images + len(table.problems) + n_noted == n_files
+    assert [note for note in table.notes if note.startswith(("files", "hidden"))] == [
         "files that are no images by their suffix, ignored: 5 (.txt 4, .csv 1)",
         "hidden or system files, skipped: 1 (natural/.DS_Store)",
     ]
-    assert any('data.exclude: ["*.png"]' in note for note in index.notes)
-    assert all(problem.reason for problem in index.problems)
-    assert len(exact_duplicates(index)) == 7
+    assert any('data.exclude: ["*.png"]' in note for note in table.notes)
+    assert all(problem.reason for problem in table.problems)
+    assert len(exact_duplicates(table)) == 7
 
 
 def test_conflicting_labels_are_found(shared: Shared, tmp_path: Path) -> None:
     """The three photographs that TrashNet files under two materials are found."""
-    index = read_index(str(shared("odd.tar") / "label_conflicts"), home=tmp_path)
+    table = read_image_table(str(shared("odd.tar") / "label_conflicts"), home=tmp_path)
 
-    pairs = {tuple(index.paths[row] for row in rows) for rows in label_conflicts(index)}
+    pairs = {tuple(table.paths[row] for row in rows) for rows in label_conflicts(table)}
     assert pairs == {
         ("glass/glass115.jpg", "metal/metal91.jpg"),
         ("glass/glass176.jpg", "plastic/plastic152.jpg"),
@@ -135,22 +136,22 @@ def test_conflicting_labels_are_found(shared: Shared, tmp_path: Path) -> None:
 
 def test_demo_blood(shared: Shared, tmp_path: Path) -> None:
     """A folder of cells has the counts that its description gives."""
-    index = read_index(str(shared("demo_blood.tar")), home=tmp_path)
+    table = read_image_table(str(shared("demo_blood.tar")), home=tmp_path)
 
-    assert dict(zip(index.class_names, index.counts.tolist(), strict=True)) == {
+    assert dict(zip(table.class_names, table.counts.tolist(), strict=True)) == {
         "platelets": 30,
         "rbc": 360,
         "wbc": 48,
     }
-    assert (index.problems, index.notes) == ((), ())
+    assert (table.problems, table.notes) == ((), ())
 
 
 def test_demo_steel_by_folder_and_by_manifest(shared: Shared, tmp_path: Path) -> None:
-    """Folder and manifest of the same images give the same index, to the fingerprint."""
+    """Folder and manifest of the same images give the same table, to the fingerprint."""
     folder, manifest = shared("demo_steel.tar"), shared("demo_steel_manifest.csv")
 
-    by_folder = read_index(str(folder), home=tmp_path)
-    by_manifest = read_index(str(manifest), root=str(folder), home=tmp_path)
+    by_folder = read_image_table(str(folder), home=tmp_path)
+    by_manifest = read_image_table(str(manifest), root=str(folder), home=tmp_path)
 
     assert by_folder.n_images == 677
     assert by_manifest.fingerprint == by_folder.fingerprint
@@ -162,23 +163,23 @@ def test_blood_chula12_by_smear(shared: Shared, tmp_path: Path) -> None:
     """189 smears of 12 cell classes are divided so that every fold has every class."""
     manifest, folder = shared("blood_chula12_manifest.csv"), shared("blood_chula12.tar")
 
-    index = read_index(str(manifest), root=str(folder), group_by="group", home=tmp_path)
+    table = read_image_table(str(manifest), root=str(folder), group_by="group", home=tmp_path)
 
-    assert (index.n_images, index.n_classes, index.problems) == (7131, 12, ())
-    assert index.groups is not None
-    assert len(np.unique(index.groups)) == 189
-    split = make_split(
-        index.labels,
-        class_names=index.class_names,
+    assert (table.n_images, table.n_classes, table.problems) == (7131, 12, ())
+    assert table.groups is not None
+    assert len(np.unique(table.groups)) == 189
+    fold = make_split(
+        table.labels,
+        class_names=table.class_names,
         n_folds=3,
         test_fraction=0.2,
         seed=0,
-        groups=index.groups,
+        groups=table.groups,
     )
-    counts = np.stack([np.bincount(index.labels[split.fold == f]) for f in (-1, 0, 1, 2)])
+    counts = np.stack([np.bincount(table.labels[fold == f]) for f in (TEST, 0, 1, 2)])
     shares = counts / counts.sum(axis=0)
     # One smear holds 28 of the 64 cells of the rarest class; all others can be near.
-    near = index.counts > 64
+    near = table.counts > 64
     np.testing.assert_allclose(shares[0, near], 0.2, atol=0.05)
     np.testing.assert_allclose(shares[1:, near], 0.8 / 3, atol=0.05)
     assert counts.min() >= 8

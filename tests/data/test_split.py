@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from tuner.data.split import Split, make_split, small_class_warnings, split_fingerprint
+from tuner.arrays import Int64
+from tuner.data.image_table import ImageTable
+from tuner.data.split import make_split, small_class_warnings
 from tuner.errors import SplitError
-
-IntArray = NDArray[np.int64]
 
 
 def names(n: int) -> tuple[str, ...]:
@@ -19,15 +19,17 @@ def names(n: int) -> tuple[str, ...]:
     return tuple(f"c{k}" for k in range(n))
 
 
-def split_of(labels: IntArray, **settings: object) -> Split:
-    """Split with settings that a test does not care about filled in."""
-    n = int(labels.max()) + 1
-    chosen = {"class_names": names(n), "n_folds": 3, "test_fraction": 0.2, "seed": 0}
-    return make_split(labels, **{**chosen, **settings})
+def split_of(labels: Int64, **settings: object) -> ImageTable:
+    """Split images, with settings that a test does not care about filled in."""
+    class_names = names(int(labels.max()) + 1)
+    chosen = {"class_names": class_names, "n_folds": 3, "test_fraction": 0.2, "seed": 0}
+    fold = make_split(labels, **{**chosen, **settings})
+    paths = tuple(f"{i}.png" for i in range(len(labels)))
+    return ImageTable(paths, paths, labels, class_names, fold=fold)
 
 
 @st.composite
-def labels_and_folds(draw: st.DrawFn) -> tuple[IntArray, int]:
+def labels_and_folds(draw: st.DrawFn) -> tuple[Int64, int]:
     """Shuffled labels of 2 to 5 classes, each large enough for 2 to 5 folds."""
     n_folds = draw(st.integers(2, 5))
     sizes = draw(st.lists(st.integers(2 * n_folds + 1, 60), min_size=2, max_size=5))
@@ -36,7 +38,7 @@ def labels_and_folds(draw: st.DrawFn) -> tuple[IntArray, int]:
 
 
 @st.composite
-def grouped(draw: st.DrawFn) -> tuple[IntArray, IntArray]:
+def grouped(draw: st.DrawFn) -> tuple[Int64, Int64]:
     """Labels of 2 or 3 classes and groups, some of which hold several classes."""
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     n = draw(st.integers(120, 300))
@@ -46,23 +48,20 @@ def grouped(draw: st.DrawFn) -> tuple[IntArray, IntArray]:
 
 @given(case=labels_and_folds(), fraction=st.floats(0.05, 0.5), seed=st.integers(0, 2**32))
 def test_folds_and_test_partition_the_images(
-    case: tuple[IntArray, int], fraction: float, seed: int
+    case: tuple[Int64, int], fraction: float, seed: int
 ) -> None:
-    """Each image is validated in exactly one fold or is in the test, never trained there."""
+    """Each image is validated in exactly one fold or is in the test."""
     labels, n_folds = case
     split = split_of(labels, n_folds=n_folds, test_fraction=fraction, seed=seed)
 
-    parts = [split.val_rows(k) for k in range(n_folds)]
+    parts = [np.flatnonzero(split.fold == k) for k in range(n_folds)]
     assert sorted(np.concatenate([split.test, *parts])) == list(range(len(labels)))
     np.testing.assert_array_equal(split.search, np.sort(np.concatenate(parts)))
-    for k, part in enumerate(parts):
-        train = split.train_rows(k)
-        assert np.all(np.diff(train) > 0)
-        assert sorted([*train, *part]) == split.search.tolist()
+    assert split.n_folds == n_folds
 
 
 @given(case=labels_and_folds(), fraction=st.floats(0.05, 0.5), seed=st.integers(0, 2**32))
-def test_every_class_has_its_share(case: tuple[IntArray, int], fraction: float, seed: int) -> None:
+def test_every_class_has_its_share(case: tuple[Int64, int], fraction: float, seed: int) -> None:
     """The test takes round(fraction n) but leaves two a fold; folds differ by one image."""
     labels, n_folds = case
     split = split_of(labels, n_folds=n_folds, test_fraction=fraction, seed=seed)
@@ -71,17 +70,15 @@ def test_every_class_has_its_share(case: tuple[IntArray, int], fraction: float, 
         folds = split.fold[labels == k]
         parts = [int((folds == fold).sum()) for fold in range(n_folds)]
         wanted = max(1, round(fraction * n))
-        assert (folds < 0).sum() == min(wanted, n - 2 * n_folds)
+        assert split.is_test[labels == k].sum() == min(wanted, n - 2 * n_folds)
         assert max(parts) - min(parts) <= 1
         assert min(parts) >= 2
-    sizes = [len(split.val_rows(fold)) for fold in range(n_folds)]
+    sizes = [int((split.fold == fold).sum()) for fold in range(n_folds)]
     assert max(sizes) - min(sizes) <= 1
 
 
 @given(case=labels_and_folds(), order=st.randoms(use_true_random=False))
-def test_relabelling_classes_changes_nothing(
-    case: tuple[IntArray, int], order: st.randoms
-) -> None:
+def test_relabelling_classes_changes_nothing(case: tuple[Int64, int], order: st.randoms) -> None:
     """The folds do not depend on which number or name a class has."""
     labels, n_folds = case
     new = list(range(labels.max() + 1))
@@ -95,7 +92,7 @@ def test_relabelling_classes_changes_nothing(
 
 @settings(deadline=None, max_examples=25)
 @given(case=grouped(), seed=st.integers(0, 2**32))
-def test_no_group_is_on_two_sides(case: tuple[IntArray, IntArray], seed: int) -> None:
+def test_no_group_is_on_two_sides(case: tuple[Int64, Int64], seed: int) -> None:
     """All images of a group share a fold; each class is in each fold twice and in the test."""
     labels, groups = case
     split = split_of(labels, groups=groups, seed=seed, n_folds=2)
@@ -111,7 +108,7 @@ def test_no_group_is_on_two_sides(case: tuple[IntArray, IntArray], seed: int) ->
 @settings(deadline=None, max_examples=25)
 @given(case=grouped(), order=st.randoms(use_true_random=False))
 def test_relabelling_changes_nothing_with_groups(
-    case: tuple[IntArray, IntArray], order: st.randoms
+    case: tuple[Int64, Int64], order: st.randoms
 ) -> None:
     """Whole groups go to the same folds whatever number a class has."""
     labels, groups = case
@@ -265,7 +262,7 @@ def test_shipped_test_is_kept(is_grouped: bool) -> None:
 
     split = split_of(labels, is_shipped_test=is_test, groups=groups)
 
-    np.testing.assert_array_equal(split.fold < 0, is_test)
+    np.testing.assert_array_equal(split.is_test, is_test)
     np.testing.assert_array_equal(np.bincount(split.fold[~is_test]), [14, 14, 14])
 
 
@@ -274,7 +271,7 @@ def test_folds_can_be_drawn_anew_around_the_same_test() -> None:
     labels = np.arange(90) % 3
     split = split_of(labels)
 
-    anew = split_of(labels, is_shipped_test=split.fold < 0, seed=1)
+    anew = split_of(labels, is_shipped_test=split.is_test, seed=1)
 
     np.testing.assert_array_equal(anew.test, split.test)
     assert (anew.fold != split.fold).any()
@@ -300,32 +297,12 @@ def test_settings_that_make_no_split(folds: int, fraction: float) -> None:
         split_of(np.arange(60) % 3, n_folds=folds, test_fraction=fraction)
 
 
-@pytest.mark.parametrize("k", [-1, 3])
-def test_only_folds_can_be_asked_for(k: int) -> None:
-    """Fold -1 is not a way to the sealed test."""
-    split = split_of(np.arange(60) % 3)
-
-    for rows in (split.val_rows, split.train_rows):
-        with pytest.raises(ValueError, match=f"fold {k} is not one of 0 to 2"):
-            rows(k)
-
-
-def test_fingerprint_follows_images_not_rows() -> None:
-    """Reordered images keep the fingerprint; an image in another fold changes it."""
-    split = Split(np.array([0, 1, -1]), 2)
-
-    print_ = split_fingerprint(split, ["a", "b", "c"])
-
-    assert split_fingerprint(Split(np.array([-1, 0, 1]), 2), ["c", "a", "b"]) == print_
-    assert split_fingerprint(Split(np.array([0, 0, -1]), 2), ["a", "b", "c"]) != print_
-
-
 def test_small_classes_are_warned_of() -> None:
     """A class of fewer than 20 out-of-fold images is named with what one image weighs."""
     labels = np.repeat([0, 1], [25, 24])
-    split = split_of(labels)
+    split = replace(split_of(labels), class_names=("crack", "dent"))
 
-    assert small_class_warnings(split, labels, ("crack", "dent")) == [
+    assert small_class_warnings(split) == [
         "class 'dent' has 19 out-of-fold images, fewer than 20: one image moves its recall by 0.05"
     ]
 
@@ -338,4 +315,4 @@ def test_two_and_two_hundred_classes(n_classes: int) -> None:
     for groups in (None, np.arange(n_classes * 10)):
         split = split_of(labels, groups=groups)
         for k in range(3):
-            assert (np.bincount(labels[split.val_rows(k)], minlength=n_classes) >= 2).all()
+            assert (np.bincount(labels[split.fold == k], minlength=n_classes) >= 2).all()

@@ -18,8 +18,9 @@ from tuner.errors import BankError, DataError
 from tuner.features import extract
 from tuner.features.backbone import N_FEATURES
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import Progress, ViewOf, fill_bank
+from tuner.features.extract import ViewOf, fill_bank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
+from tuner.home.listener import Progress
 
 PX, BATCH = 32, 8
 AUGMENTATION = AugmentationConfig()

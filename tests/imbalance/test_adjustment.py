@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.imbalance.adjustment import TAUS, adjust, choose_tau, effective_prior
+from tuner.imbalance.adjustment import TAUS, adjust_logits, choose_tau, effective_prior
 
 
 def test_balanced_weights_leave_a_uniform_prior():
@@ -27,7 +27,7 @@ def test_adjusting_with_tau_1_is_the_bayes_rule_for_balanced_classes():
     prior, density = np.array([0.9, 0.1]), np.array([[0.2, 0.7], [0.5, 0.5]])
     posterior = prior * density / (prior * density).sum(axis=1, keepdims=True)
 
-    adjusted = np.exp(adjust(np.log(posterior), prior, tau=1.0))
+    adjusted = np.exp(adjust_logits(np.log(posterior), prior, tau=1.0))
 
     assert adjusted == pytest.approx(density / density.sum(axis=1, keepdims=True))
 
@@ -38,8 +38,8 @@ def test_adjusted_probabilities_still_sum_to_one(seed, tau):
     rng = np.random.default_rng(seed)
     prob, prior = rng.dirichlet(np.ones(4), size=5), rng.dirichlet(np.ones(4))
 
-    assert np.exp(adjust(np.log(prob), prior, tau=tau)).sum(axis=1) == pytest.approx(1)
-    assert np.exp(adjust(np.log(prob), prior, tau=0.0)) == pytest.approx(prob)
+    assert np.exp(adjust_logits(np.log(prob), prior, tau=tau)).sum(axis=1) == pytest.approx(1)
+    assert np.exp(adjust_logits(np.log(prob), prior, tau=0.0)) == pytest.approx(prob)
 
 
 def test_the_best_tau_is_found_and_the_smallest_of_equals():

@@ -110,6 +110,13 @@ def test_counts_of_a_worked_example():
     np.testing.assert_array_equal(lifted, [0, 2400, 800, 240])
 
 
+def test_without_ranks_views_are_handed_out_as_images_come():
+    """Lists do, and of a view that is cut off the first images of the class are given one."""
+    rows = training_rows([0, 0, 0, 0, 0, 1, 1], n_classes=2, multiplier=2)
+    assert rows.images.tolist() == [0, 1, 2, 3, 4, 5, 6, 5, 6, 5]
+    assert rows.views.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
+
+
 def test_cap_none_lifts_the_limit():
     """Without the cap a minority class gets m views of each of its images."""
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 2])

@@ -141,9 +141,14 @@ def test_absent_class_is_refused(mode):
         class_weights(np.array([5, 1, 0, 3]), mode)
 
 
+def test_counts_may_be_a_list():
+    """What `collections.Counter` or pandas count needs no conversion."""
+    assert class_weights([30, 10], "balanced").tolist() == pytest.approx([2 / 3, 2.0])
+
+
 def test_unknown_mode_lists_the_known_ones():
     """A misspelt mode is refused with the modes that exist."""
-    with pytest.raises(ValueError, match=r"'balance'.*none, sqrt, balanced, effective_number"):
+    with pytest.raises(ValueError, match=f"'balance'.*{', '.join(CLASS_WEIGHT_MODES)}"):
         class_weights(np.array([5, 1]), "balance")
 
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_image
 
 from tuner.features.weights.resolve import resolve_weights
 from tuner.model.keras_model import build_model, save_model
-from tuner.training.bank.steps import HeadWeights
+from tuner.training.head import HeadWeights
 
 NAMES = ["a,b", "[bold]", "欠陥"]
 IMAGE_PX = 32

@@ -13,18 +13,17 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from tests.cli.made import HOSTILE, make_baseline, make_folder, make_matrix, make_record
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.errors import ExportError, StudyError, StudyFileError, UsageError
 from tuner.model.export import (
     build_export,
     check_classes,
     choose_record,
     compare_matrices,
-    load_export,
     median_fold,
     same_data,
-    write_export,
 )
+from tuner.model.export_file import load_export, write_export
 from tuner.setting import Setting
 
 NAMES = [*HOSTILE, "no", "1:30", "1e-4", "null", "#hash"]
@@ -282,12 +281,12 @@ def test_an_edited_study_is_read_as_strictly_as_a_study_file(content, tmp_path):
         load_export(written(content, tmp_path / "x.yaml"))
 
 
-IMAGES = ImageIndex(
-    root=None,
+IMAGES = ImageTable(
     paths=("a.png", "b.png"),
     labels=np.array([0, 1]),
     class_names=("[a]", "b"),
     sha256=("0", "1"),
+    fold=np.array([0, -1]),
 )
 
 
@@ -295,22 +294,22 @@ def test_other_classes_are_named(content, tmp_path):
     """Images of other classes are refused with what is missing and what is new."""
     write_export(content, tmp_path / "best.yaml")
     export = load_export(tmp_path / "best.yaml")
-    index = replace(IMAGES, root=tmp_path, class_names=tuple(sorted([*NAMES[1:], "new"])))
+    images = replace(IMAGES, root=tmp_path, class_names=tuple(sorted([*NAMES[1:], "new"])))
     with pytest.raises(ExportError) as error:
-        check_classes(export, index)
+        check_classes(export, images)
     assert f"missing: {NAMES[0]!r}; new: 'new'" in str(error.value)
-    check_classes(export, replace(index, class_names=tuple(sorted(NAMES))))
+    check_classes(export, replace(images, class_names=tuple(sorted(NAMES))))
 
 
 def test_other_images_or_folds_are_not_the_same_data(content, tmp_path):
     """Both fingerprints must agree before a reproduction is promised."""
     export = load_export(written(content, tmp_path / "x.yaml"))
-    data = content["data"]
-    assert not same_data(export, IMAGES, data["split_fingerprint"])
-    data["fingerprint"] = IMAGES.fingerprint
+    assert not same_data(export, IMAGES)
+    content["data"]["fingerprint"] = IMAGES.fingerprint
+    content["data"]["split_fingerprint"] = IMAGES.split_fingerprint
     export = load_export(written(content, tmp_path / "x.yaml"))
-    assert same_data(export, IMAGES, data["split_fingerprint"])
-    assert not same_data(export, IMAGES, "other folds")
+    assert same_data(export, IMAGES)
+    assert not same_data(export, replace(IMAGES, fold=np.array([-1, 0])))
 
 
 def test_a_matrix_is_held_against_the_recorded_one():

@@ -50,7 +50,7 @@ def test_fine_tuning_moves_the_last_stage_and_the_head(backbone, tmp_path):
     folder = search.folder
     record = make_record(np.eye(5, dtype=int).tolist(), rows=[[1] * 5] * 2)
     export = Export(search.config, record.params, build_export(folder, record))
-    root = Small(tmp_path / "home", tmp_path / "data").index(search.config).root
+    root = Small(tmp_path / "home", tmp_path / "data").table(search.config).root
     inputs = with_live(
         search.inputs, LiveSource(root, backbone), folder.images, config=search.config
     )

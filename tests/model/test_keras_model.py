@@ -22,7 +22,7 @@ from tuner.features.backbone import Extractor, build_backbone
 from tuner.features.weights.resolve import resolve_weights
 from tuner.model.archive import read_card
 from tuner.model.keras_model import build_model, save_model
-from tuner.training.bank.steps import HeadWeights
+from tuner.training.head import HeadWeights
 
 IMAGE_PX, N_CLASSES = 48, 5
 CARD = {"class_names": ["é", "a/b", "[bold]", "欠陥", "-o"], "image_px": IMAGE_PX, "none": None}

@@ -11,8 +11,9 @@ from sklearn.metrics import confusion_matrix as sk_confusion_matrix
 from tests.small_study import Small, small_config
 from tuner.data.images import read_image
 from tuner.errors import ExportError, TrainingError
-from tuner.model.export import Export, build_export, choose_record, compare_matrices, write_export
-from tuner.model.export import load_export as read_export
+from tuner.model.export import Export, build_export, choose_record, compare_matrices
+from tuner.model.export_file import load_export as read_export
+from tuner.model.export_file import write_export
 from tuner.model.reproduce import (
     Plan,
     adjusted_matrix,
@@ -25,7 +26,7 @@ from tuner.model.reproduce import (
     train_folds_again,
 )
 from tuner.search.study import run_search
-from tuner.training.bank.heads import initial_weights
+from tuner.training.head import initial_weights
 
 test_matrix.__test__ = False  # a function of the program, not a test
 
@@ -95,7 +96,7 @@ def test_an_adjusted_model_is_judged_with_its_adjustment(search, export):
     np.testing.assert_array_equal(adjusted_matrix(again, labels, None), again.matrix)
     prior = np.array([0.5, 0.2, 0.1, 0.1, 0.1])
     found = adjusted_matrix(again, labels, (1.5, prior))
-    shifted = (np.exp(again.result.log_prob) / prior**1.5).argmax(axis=1)
+    shifted = (np.exp(again.log_prob) / prior**1.5).argmax(axis=1)
     np.testing.assert_array_equal(found, sk_confusion_matrix(labels, shifted))
 
 

@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image
 
 from tuner.config import parse_study
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.data.split import make_split
 from tuner.evaluation.intervals import wilson_interval
 from tuner.evaluation.metrics import confusion_matrix, log_softmax, macro_recall, scores
 from tuner.home.baselines import TITLES, baselines
+from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
-from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
 
 HOSTILE = [
@@ -101,26 +102,26 @@ def _empty_study(
             file = home / "images" / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-    index = ImageIndex(
+    images = ImageTable(
         root=home / "images",
         paths=tuple(paths),
         labels=labels,
         class_names=tuple(class_names),
         sha256=tuple(hashlib.sha256(content).hexdigest() for content in data),
+        fold=make_split(labels, class_names=class_names, n_folds=3, test_fraction=0.2, seed=0),
     )
     config = parse_study(
         f"{{name: {name}, data: {{source: '{home / 'images'}', image_px: 64}},"
         f" split: {{folds: 3}}, search: {{trials: {max(trials, 1)}}}}}",
         source="made.yaml",
     )
-    split = make_split(labels, class_names=class_names, n_folds=3, test_fraction=0.2, seed=0)
     folder = StudyFolder(home / "studies" / name)
     about = {
         "versions": {"python": "3.11.7", "imbalance-tuner": "0.1.0", "keras": "3.15.1"},
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": "no"},
         "question": "Which treatment finds the rare classes?",
     }
-    create_study_folder(folder, config, index, split, about=about)
+    create_study_folder(folder, config, images, about=about)
     return folder
 
 
@@ -211,8 +212,7 @@ def _curves(matrix: np.ndarray, n_epochs: int, rng: np.random.Generator) -> dict
 def confirm(folder: StudyFolder, *, is_better: bool = True, seed: int = 0) -> dict[str, Any]:
     """Write a ``confirmation.json`` of the form that `tuner confirm` writes."""
     rng = np.random.default_rng(seed)
-    names, images = folder.class_names, folder.images
-    support = np.bincount(images.labels[images.fold < 0], minlength=len(names))
+    support = folder.images.test_counts
     records = [r for r in folder.records() if r.state == "complete"]
     best = sorted((r for r in records if r.kind == "trial"), key=lambda r: -(r.value or 0))[:3]
     plain = [r for r in records if r.kind == "baseline"]
@@ -233,6 +233,7 @@ def confirm(folder: StudyFolder, *, is_better: bool = True, seed: int = 0) -> di
         "search_winner": best[0].name,
         "chosen": chosen,
         "best_free": "logit_adjustment_1",
+        "taus": {"logit_adjustment_1": 1.0, "logit_adjustment_tuned": 1.35},
         "retest": retest,
         "test": {
             "support": support.tolist(),
@@ -246,12 +247,12 @@ def confirm(folder: StudyFolder, *, is_better: bool = True, seed: int = 0) -> di
             "test": models[0]["macro_recall"],
             "difference": best[0].value - models[0]["macro_recall"],
         },
+        "importances": None,
         "verdict": {
             "sentence": "γ2.10 α0.60 ×3 sqrt is better than plain cross-entropy: +0.045 macro "
             "recall on the sealed test, 95 % interval 0.012 to 0.081.",
             "is_better": is_better,
         },
-        "importances": None,
     }
     (folder.path / "confirmation.json").write_text(json.dumps(found), "utf-8")
     return found

@@ -24,21 +24,17 @@ import numpy as np
 import optuna
 from optuna.storages.journal import JournalFileBackend
 
-import tuner.training.trial
-from tests.small_study import Heard, Small, quick_training, results_of, trials_of
+from tests.small_study import Small, quick_trainer, results_of, trials_of
 from tuner.home import records
 from tuner.home.founding import open_study
-from tuner.home.recorder import NoRecorder
 from tuner.home.study_folder import StudyFolder
-from tuner.search.study import open_search, open_storage, run_search
+from tuner.search.study import Search, open_storage, run_search
 
 
 def main(spec: dict[str, Any]) -> None:
     """Run each plan in a home of its own."""
     os.fsync = lambda number: None  # a killed process loses nothing that it has written
     place, data, overrides = Path(spec["place"]), Path(spec["data"]), spec["overrides"]
-    if spec["quick"]:
-        tuner.training.trial.train_trials = quick_training
     start = _starter(data, overrides, is_quick=spec["quick"])
     for number, plan in enumerate(spec["plans"]):
         home = place / str(number)
@@ -72,27 +68,19 @@ def _starter(
         return lambda home, kill_at: _run(lambda: Small(home, data).open(*overrides), kill_at)
     ready = Small(data / "never-run", data).open(*overrides)
     inputs = replace(ready.inputs, X=np.asarray(ready.inputs.X))
-    index = Small(data, data).index(ready.config)
+    table = Small(data, data).table(ready.config)
 
     def start(home: Path, kill_at: int | None) -> None:
-        def reopen() -> Any:
-            small = Small(home, data)
-            return open_search(
-                open_storage(small.home),
-                config=ready.config,
-                inputs=inputs,
-                folder=open_study(ready.config, index, small.home).folder,
-                recorder=NoRecorder(),
-                listener=Heard(),
-                environment={},
-            )
+        def reopen() -> Search:
+            small = Small(home, data, trainer=quick_trainer)
+            return small.search(ready.config, inputs, open_study(ready.config, table, small.home))
 
         _run(reopen, kill_at)
 
     return start
 
 
-def _run(make: Callable[[], Any], kill_at: int | None) -> None:
+def _run(make: Callable[[], Search], kill_at: int | None) -> None:
     left = kill_at
 
     def border() -> None:

@@ -16,11 +16,10 @@ from tuner.search.study import run_search
 SEARCH = """
 import json, resource, signal, sys
 from pathlib import Path
-import tuner.training.trial
-from tests.small_study import Small, quick_training
+from tests.small_study import Small, quick_trainer
 from tuner.search.study import run_search
-tuner.training.trial.train_trials = quick_training
-search = Small(Path(sys.argv[1]), Path(sys.argv[2])).open("search.trials=5")
+small = Small(Path(sys.argv[1]), Path(sys.argv[2]), trainer=quick_trainer)
+search = small.open("search.trials=5")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:

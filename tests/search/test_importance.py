@@ -7,10 +7,9 @@ import pytest
 
 from tests.cli.made import make_record
 from tests.small_study import small_config
+from tuner.imbalance.weights import CLASS_WEIGHT_MODES as MODES
 from tuner.search.importance import importances
 from tuner.setting import Setting
-
-MODES = ("none", "sqrt", "balanced", "effective_number")
 
 
 def trials(n, value):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.small_study import Heard, Small, quick_training, results_of, trials_of
+from tests.small_study import Heard, Small, quick_trainer, results_of, trials_of
 from tuner.home import records
 from tuner.home.records import Record
 from tuner.search import batch, study
@@ -85,9 +85,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> Calla
 
     def outcome(*overrides: str) -> Outcome:
         if overrides not in known:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("tuner.training.trial.train_trials", quick_training)
-                search = start(Small(tmp_path_factory.mktemp("home"), data_home), *overrides)
+            small = Small(tmp_path_factory.mktemp("home"), data_home, trainer=quick_trainer)
+            search = start(small, *overrides)
             known[overrides] = trials_of(search.study), results_of(search.folder)
         return known[overrides]
 

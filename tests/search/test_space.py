@@ -5,45 +5,21 @@ from dataclasses import replace
 import optuna
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.settings import a_setting
 from tests.small_study import small_config
 from tuner.home.baselines import TITLES, baselines
-from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 from tuner.search.space import distributions, is_inside
-from tuner.setting import Setting
+from tuner.setting import HYPERPARAMETERS, Setting
 
-PARAMS = st.builds(
-    Setting,
-    gamma=st.floats(0, 5),
-    alpha=st.floats(0.05, 1),
-    augmentation_multiplier=st.integers(0, 8),
-    class_weight_mode=st.sampled_from(CLASS_WEIGHT_MODES),
-)
-
-
-@given(params=PARAMS)
-def test_params_and_plain_values_are_inverse(params: Setting) -> None:
-    """`from_dict` undoes `as_dict` and ignores what else it is given."""
-    assert Setting.from_dict({**params.as_dict(), "seed": 3}) == params
-
-
-def test_missing_hyperparameter_is_a_key_error() -> None:
-    """Three of the four are not a setting."""
-    with pytest.raises(KeyError, match="alpha"):
-        Setting.from_dict({"gamma": 1.0, "augmentation_multiplier": 0})
-
-
-def test_params_read_as_one_short_line() -> None:
-    """The short form of tables shows all four."""
-    assert str(Setting(1.8, 0.4, 3, "balanced")) == "γ1.80 α0.40 ×3 balanced"
+PARAMS = a_setting()
 
 
 def test_space_is_what_the_study_file_says() -> None:
     """Ranges and choices reach Optuna as they are written."""
     config = small_config("search.gamma=[1, 2]", "search.class_weight_mode=[sqrt, none]")
     space = distributions(config, n_classes=5)
-    assert list(space) == ["gamma", "alpha", "augmentation_multiplier", "class_weight_mode"]
+    assert list(space) == list(HYPERPARAMETERS)
     assert (space["gamma"].low, space["gamma"].high) == (1.0, 2.0)
     assert (space["alpha"].low, space["alpha"].high) == (0.05, 1.0)
     assert (space["augmentation_multiplier"].low, space["augmentation_multiplier"].high) == (0, 8)
@@ -73,7 +49,7 @@ def test_inside_is_what_optuna_accepts(params: Setting) -> None:
     assert is_inside(params, space) == accepted
 
 
-@pytest.mark.parametrize("name", ["gamma", "alpha", "augmentation_multiplier"])
+@pytest.mark.parametrize("name", [n for n, h in HYPERPARAMETERS.items() if h.kind != "choice"])
 def test_borders_belong_to_the_space(name: str) -> None:
     """Both ends of a range are inside, and what lies beyond is not."""
     space = distributions(small_config(), n_classes=5)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ import optuna
 import pytest
 from keras import ops
 
-import tuner.training.trial
-from tests.small_study import Heard, Kept, Small, quick_training, results_of, trials_of
+from tests.small_study import Heard, Kept, Small, quick_engine, results_of, trials_of
 from tuner.errors import StudyError
 from tuner.home.baselines import baselines
 from tuner.home.records import Record, load_log_prob, winner
-from tuner.search import batch
 from tuner.search.study import Search, n_finished, run_search
 from tuner.setting import Setting
+from tuner.training.trial import train_settings
 
 BASELINES = [f"baseline-{name}" for name in baselines(n_classes=5)]
 # Trains until patience ends it, each setting at its own epoch.
@@ -253,19 +253,17 @@ class TestBaselinesAndSampler:
         assert told == BASELINES
         assert heard.started == []
 
-    def test_failed_baseline_is_no_result(
-        self, small: Small, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_failed_baseline_is_no_result(self, small: Small) -> None:
         """A baseline that failed half-way has a record with its reason; the sampler has none."""
 
         def spoilt(trials: Any, *args: Any, **options: Any) -> Any:
-            results = quick_training(trials, *args, **options)
+            results = quick_engine(trials, *args, **options)
             for folds, result in zip(trials, results, strict=True):
                 if folds[0].head.gamma == 2.0:
                     result.state, result.reason = "failed", "training loss is nan at step 9"
             return results
 
-        monkeypatch.setattr(tuner.training.trial, "train_trials", spoilt)
+        small.trainer = partial(train_settings, engine=spoilt)
         search = ran(small)
         told = [
             t.user_attrs["baseline"] for t in search.study.trials if "baseline" in t.user_attrs
@@ -374,10 +372,7 @@ class TestFailures:
         assert kept.calls[-1] == ("close", False)
         assert winner(records) is None
 
-    @pytest.mark.usefixtures("quick")
-    def test_failures_between_successes_do_not_stop_it(
-        self, small: Small, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_failures_between_successes_do_not_stop_it(self, small: Small) -> None:
         """Two failures, a success and two failures are not three in a row."""
         calls = []
 
@@ -385,9 +380,9 @@ class TestFailures:
             calls.append(1)
             if len(calls) > 3 and len(calls) % 3:
                 raise MemoryError
-            return tuner.training.trial.train_prepared(*args, **options)
+            return quick_engine(*args, **options)
 
-        monkeypatch.setattr(batch, "train_prepared", sometimes)
+        small.trainer = partial(train_settings, engine=sometimes)
         search = ran(small, "search.trials=2")
         assert [r.state for r in trials_in(search)] == [
             *["failed", "failed", "complete"],
@@ -395,11 +390,8 @@ class TestFailures:
         ]
         assert len({r.params for r in trials_in(search)}) == 6
 
-    @pytest.mark.usefixtures("quick")
     @pytest.mark.parametrize("size", [1, 2])
-    def test_out_of_memory_is_a_failed_trial(
-        self, small: Small, monkeypatch: pytest.MonkeyPatch, size: int
-    ) -> None:
+    def test_out_of_memory_is_a_failed_trial(self, small: Small, size: int) -> None:
         """The reason says what to lower, all of the batch has it, and the study goes on."""
         calls = []
 
@@ -407,9 +399,9 @@ class TestFailures:
             calls.append(1)
             if len(calls) == 1 + -(-3 // size):  # the first batch after the baselines
                 raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
-            return tuner.training.trial.train_prepared(*args, **options)
+            return quick_engine(*args, **options)
 
-        monkeypatch.setattr(batch, "train_prepared", hungry)
+        small.trainer = partial(train_settings, engine=hungry)
         search = ran(small, f"search.batch={size}", "search.trials=2")
         failed = [r for r in trials_in(search) if r.state == "failed"]
         assert len(failed) == size
@@ -421,21 +413,21 @@ class TestFailures:
 
     @pytest.mark.usefixtures("quick")
     def test_bug_surfaces_and_its_trial_is_not_lost(
-        self, small: Small, another: Callable[[str], Small], monkeypatch: pytest.MonkeyPatch
+        self, small: Small, another: Callable[[str], Small]
     ) -> None:
         """A TypeError comes through as it is; mended, the next start trains the same trial."""
-        with monkeypatch.context() as patch:
-            calls = []
+        calls, whole = [], small.trainer
 
-            def broken(*args: Any, **options: Any) -> Any:
-                calls.append(1)
-                if len(calls) == 5:
-                    raise TypeError("a bug")
-                return tuner.training.trial.train_prepared(*args, **options)
+        def broken(*args: Any, **options: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 5:
+                raise TypeError("a bug")
+            return whole(*args, **options)
 
-            patch.setattr(batch, "train_prepared", broken)
-            with pytest.raises(TypeError, match="a bug"):
-                ran(small)
+        small.trainer = broken
+        with pytest.raises(TypeError, match="a bug"):
+            ran(small)
+        small.trainer = whole
         search = ran(small)
         assert trials_of(search.study) == trials_of(ran(another("straight")).study)
         assert [r.attempt for r in trials_in(search)] == [1, 2, 1, 1]

@@ -17,11 +17,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from tuner.config import parse_study
-from tuner.data.index import ImageIndex
+from tuner.data.image_table import ImageTable
 from tuner.data.split import make_split
 from tuner.evaluation.metrics import confusion_matrix, scores
+from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
-from tuner.home.study_folder import StudyFolder, create_study_folder
+from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
 from tuner.tracking.connection import connect
 from tuner.tracking.mlflow_recorder import MlflowRecorder
@@ -120,29 +121,29 @@ def make_study(
     if n > 10:
         y = np.arange(len(y)) % n
     sha256 = [hashlib.sha256(image.tobytes()).hexdigest() for image in X]
-    index = ImageIndex(
+    images = ImageTable(
         root=home,
         paths=tuple(f"images/{k}_{i:04d}.png" for i, k in enumerate(y)),
         labels=y.astype(np.int64),
         class_names=tuple(class_names),
         sha256=tuple(sha256),
+        fold=make_split(y, class_names=class_names, n_folds=2, test_fraction=0.2, seed=7),
     )
     config = parse_study(
         f"{{name: {name}, seed: 7, data: {{source: digits, image_px: 32}}, "
         f"split: {{folds: 2}}, search: {{trials: {trials}}}}}",
         source="test",
     )
-    split = make_split(index.labels, class_names=class_names, n_folds=2, test_fraction=0.2, seed=7)
     folder = StudyFolder(home / "studies" / name)
     about = {
         "versions": {"python": "3.11.7", "imbalance-tuner": "0.1.0", "keras": "3.15.1"},
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": "no"},
     }
-    create_study_folder(folder, config, index, split, about=about)
-    rows = split.search
+    create_study_folder(folder, config, images, about=about)
+    rows = images.search
     log_prob = np.full((len(rows), n), -30.0, dtype=np.float32)
     for k in range(2):
-        train, held_out = split.fold[rows] != k, split.fold[rows] == k
+        train, held_out = images.fold[rows] != k, images.fold[rows] == k
         model = LogisticRegression(max_iter=500, C=0.01, tol=1e-2)
         model.fit(X[rows][train], y[rows][train])
         log_prob[held_out] = model.predict_log_proba(X[rows][held_out])

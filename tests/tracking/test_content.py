@@ -1,11 +1,14 @@
 """What runs say, without MLflow."""
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from tuner.home.confirmation import Confirmation
 from tuner.tracking.content import (
     _weights,
     common_tags,
@@ -16,7 +19,7 @@ from tuner.tracking.content import (
     run_name,
     study_id,
 )
-from tuner.tracking.description import describe, escape
+from tuner.tracking.description import as_markdown, describe
 
 
 def test_metrics_are_those_of_scikit_learn(study):
@@ -150,7 +153,7 @@ def test_the_description_names_question_data_and_rarest_class_first(study):
     trial = study.add(number=1, value=0.9)
     text = describe(study.folder, study.folder.records())
     assert text.startswith("**Does focal loss help the rare digits?**\n")
-    n_test = int((study.folder.images.fold == -1).sum())
+    n_test = len(study.folder.images.test)
     assert f"{n_test} of them sealed" in text
     best = text.index("Best so far: **\\#1 γ1.80 α0.40 ×3 balanced**")
     assert best < text.index("images of")  # MLflow folds all but the first lines
@@ -184,28 +187,21 @@ def test_the_description_escapes_names_and_stays_within_the_limit(new_study):
     assert "a\\|b" in text
     assert "new line" in text
     assert len(text) < 8000
-    escape("\udcff").encode("utf-8")  # a name that no database takes
+    as_markdown("\udcff").encode("utf-8")  # a name that no database takes
 
 
 def test_a_confirmation_gives_metrics_with_limits():
     """Gains over cross-entropy and the best free baseline come with their intervals."""
-    gain = {"gain": 0.03, "low": -0.01, "high": 0.07}
-    done = {
-        "chosen": "trial-00003",
-        "best_free": "logistic_regression",
-        "test": {
-            "models": [{"key": "trial-00003", "macro_recall": 0.8}],
-            "comparisons": [
-                {"against": "baseline-cross_entropy", **gain},
-                {"against": "logistic_regression", **gain},
-                {"against": "nearest_class_mean", **gain},
-            ],
-        },
-    }
+    values = json.loads((Path(__file__).parents[1] / "home" / "confirmation.json").read_text())
+    plain, free = values["test"]["comparisons"]
+    plain |= {"gain": 0.03, "low": -0.01, "high": 0.07}
+    values["test"]["comparisons"] = [plain, free, {**free, "against": "nearest_class_mean"}]
+    done = Confirmation.model_validate(values)
 
     found = confirmation_metrics(done)
 
-    assert found["confirm/test_macro_recall"] == 0.8
+    assert found["confirm/test_macro_recall"] == done.chosen_model.macro_recall
+    assert found["confirm/gain_over_cross_entropy"] == 0.03
     assert found["confirm/gain_over_cross_entropy_low"] == -0.01
-    assert found["confirm/gain_over_best_free_baseline"] == 0.03
+    assert found["confirm/gain_over_best_free_baseline"] == free["gain"]
     assert len(found) == 7

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+import tuner.training.losses  # noqa: F401  # what it might register is there, too
 from tests.model.made_model import IMAGE_PX, NAMES, write_model
 from tuner.tracking.registry import CHAMPION, register_model
 
@@ -40,6 +41,8 @@ def test_the_champion_answers_as_the_file_does(tmp_path):
         for _ in range(2)
     ]
     assert versions == [1, 2]
+    # MLflow pickles whatever is registered with Keras, used or not; nothing of tuner is.
+    assert not list((tmp_path / "artifacts").rglob("*pickle*"))
     found = MlflowClient(uri).get_model_version_by_alias("steel model", CHAMPION)
     assert (int(found.version), found.description) == (2, "# the card")
     assert os.environ.get("MLFLOW_TRACKING_URI") == before

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tests.small_study import SIDE, Small, fill, pixels_of, small_config
+from tuner.data.image_table import TEST, ImageTable
 from tuner.errors import BankError
 from tuner.features.bank import BankRows, FeatureBank
 from tuner.features.extract import ViewOf
-from tuner.home.study_folder import TEST, ImageTable
 from tuner.imbalance.rows import training_rows, view_order
 from tuner.search.study import Search, run_search
 from tuner.training.inputs import (
@@ -34,8 +34,8 @@ def search(small: Small) -> Search:
 def test_test_rows_are_never_extracted(search: Search, small: Small) -> None:
     """No file of the sealed test is asked for, in any view."""
     images = search.folder.images
-    sealed = {images.paths[i] for i in np.flatnonzero(images.fold == TEST)}
-    root = small.index(search.config).root
+    sealed = {images.paths[i] for i in images.test}
+    root = small.table(search.config).root
     wanted = rows_to_extract(search.config, images, root, n_classes=5)
     asked = {w.path.relative_to(root).as_posix() for w in wanted}
     assert len(sealed) > 20
@@ -47,10 +47,10 @@ def test_no_attribute_holds_a_test_row(search: Search) -> None:
     """Arrays per image are as long as the non-test images, and X has their rows alone."""
     images, inputs = search.folder.images, search.inputs
     chosen = images.search
-    n_images = int((images.fold != TEST).sum())
+    n_images = len(images.search)
     for name in ("row_of", "labels", "fold", "rank"):
         assert len(getattr(inputs, name)) == n_images
-    assert (inputs.fold != TEST).all()
+    assert inputs.fold.min() == 0
     np.testing.assert_array_equal(inputs.labels, images.labels[chosen])
     np.testing.assert_array_equal(inputs.fold, images.fold[chosen])
     assert len(inputs.y) == inputs.X.shape[0] == (inputs.row_of >= 0).sum()
@@ -90,9 +90,9 @@ def test_damaged_test_files_change_nothing(
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     config = small_config(f"data.source={place}")
-    index = small.index(config)
+    index = small.table(config)
     images = small.open(f"data.source={place}").folder.images
-    for i in np.flatnonzero(images.fold == TEST):
+    for i in images.test:
         path = place / images.paths[i]
         path.unlink()
         if damage == "noise":
@@ -116,7 +116,7 @@ def test_damaged_test_files_change_nothing(
 def test_each_row_is_the_feature_of_its_view(search: Search, small: Small) -> None:
     """X, y and row_of agree: row_of[image, view] is the row of that view's feature and class."""
     inputs, images, config = search.inputs, search.folder.images, search.config
-    root, X = small.index(config).root, ops.convert_to_numpy(inputs.X)
+    root, X = small.table(config).root, ops.convert_to_numpy(inputs.X)
     assert X.dtype == np.float32
     for place, i in enumerate(images.search):
         for view in np.flatnonzero(inputs.row_of[place] >= 0):
@@ -131,7 +131,7 @@ def test_each_row_is_the_feature_of_its_view(search: Search, small: Small) -> No
 
 def test_images_come_before_views(search: Search, small: Small) -> None:
     """Extraction asks for all images first, then view 1, and so on, each pair once."""
-    root = small.index(search.config).root
+    root = small.table(search.config).root
     wanted = rows_to_extract(search.config, search.folder.images, root, n_classes=5)
     views = [w.view for w in wanted]
     assert views == sorted(views)
@@ -173,11 +173,13 @@ def test_every_multiplier_finds_its_rows(search: Search) -> None:
     inputs = search.inputs
     everything = np.arange(len(inputs.labels))
     parts = [np.flatnonzero(inputs.fold != k) for k in range(inputs.n_folds)] + [everything]
-    for images in parts:
+    places, views = np.nonzero(inputs.row_of >= 0)
+    place_of = dict(zip(inputs.row_of[places, views], places, strict=True))
+    for part in parts:
         for multiplier in range(9):
-            rows = inputs.training_rows(images, multiplier=multiplier, capped=True)
-            assert (inputs.row_of[rows.images, rows.views] >= 0).all()
-            assert set(rows.images) == set(images)
+            rows = inputs.training_rows(part, multiplier=multiplier, capped=True)
+            assert (rows >= 0).all()
+            assert {place_of[row] for row in rows} == set(part)
 
 
 def test_steps_are_those_of_the_largest_fold(search: Search) -> None:
@@ -202,9 +204,8 @@ def test_rarer_class_counts_no_test_image(tmp_path: Path) -> None:
     """The rarer class is fixed by the non-test images, here other than by all images."""
     labels = np.array([0] * 8 + [1] * 10)
     fold = np.array([0, 1] * 4 + [0, 1, 0, 1, 0, 1] + [TEST] * 4)
-    images = ImageTable(
-        [f"{i}" for i in range(18)], [f"{i}" for i in range(18)], labels, fold, None
-    )
+    names = tuple(f"{i}" for i in range(18))
+    images = ImageTable(names, names, labels, ("a", "b"), fold=fold)
     config = small_config()
     bank = FeatureBank(tmp_path, {}, n_features=1)
     keys = rows_to_extract(config, images, tmp_path, n_classes=2)

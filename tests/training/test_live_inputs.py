@@ -19,7 +19,7 @@ def opened(tmp_path_factory):
     place = tmp_path_factory.mktemp("live")
     small = Small(place / "home", place / "data")
     search = small.open()
-    return search, small.index(search.config).root
+    return search, small.table(search.config).root
 
 
 def test_rows_name_their_image_and_view(opened, tmp_path):
@@ -38,9 +38,9 @@ def test_rows_name_their_image_and_view(opened, tmp_path):
     assert (live.backbone, live.is_fresh, live.image_px) == ("a backbone", True, 32)
     np.testing.assert_array_equal(inputs.row_of, search.inputs.row_of)
     rows = np.arange(len(inputs.y))
-    np.testing.assert_array_equal(inputs.row_of[live.row_image, live.row_view], rows)
+    np.testing.assert_array_equal(inputs.row_of[live.row_place, live.row_view], rows)
     assert [file.sha256 for file in live.files] == [images.sha256[i] for i in images.search]
     assert all(file.path.is_file() for file in live.files)
-    np.testing.assert_array_equal(inputs.y, inputs.labels[live.row_image])
+    np.testing.assert_array_equal(inputs.y, inputs.labels[live.row_place])
     keys = [view_key(f.sha256, 0, augmentation=config.augmentation) for f in live.files]
     np.testing.assert_array_equal(ops.convert_to_numpy(inputs.X), bank.read(keys))

@@ -21,7 +21,7 @@ def minus_log(p, q):
 
 
 def equation(y_true, logits, *, gamma, alpha, rarer_class=None):
-    """DESIGN section 5 written out in float64, image by image and class by class."""
+    """The equation of docs/architecture.md in float64, image by image and class by class."""
     losses = []
     for y, z in zip(y_true, np.asarray(logits, dtype=np.float64), strict=True):
         e = np.exp(z - z.max())
@@ -53,14 +53,14 @@ def computed(y, logits, *, gamma, alpha, rarer_class=None):
     """Losses by `focal_loss`."""
     terms = focal_terms(alpha, n_classes=np.shape(logits)[-1], rarer_class=rarer_class)
     z = ops.convert_to_tensor(np.asarray(logits, dtype=np.float32))
-    positive = ops.convert_to_tensor(terms.positive)
+    true_factor = ops.convert_to_tensor(terms.true_factor)
     return ops.convert_to_numpy(
         focal_loss(
             ops.convert_to_tensor(np.asarray(y), "int32"),
             z,
             gamma=gamma,
-            positive=positive,
-            negative=terms.negative,
+            true_factor=true_factor,
+            other_factor=terms.other_factor,
         )
     )
 
@@ -68,7 +68,7 @@ def computed(y, logits, *, gamma, alpha, rarer_class=None):
 def gradient(y, logits, *, gamma, alpha, rarer_class=None, weight=None):
     """Gradient of the sum over images, by the backend."""
     terms = focal_terms(alpha, n_classes=np.shape(logits)[-1], rarer_class=rarer_class)
-    loss = FocalLoss(gamma, terms.positive, terms.negative, reduction="sum")
+    loss = FocalLoss(gamma, terms.true_factor, terms.other_factor, reduction="sum")
 
     def total(z):
         return loss(ops.convert_to_tensor(np.asarray(y)), z, sample_weight=weight), 0
@@ -157,7 +157,7 @@ def test_first_term_is_keras_categorical_focal(n_classes, gamma):
     keras_loss = keras.losses.CategoricalFocalCrossentropy(alpha=0.3, gamma=gamma, reduction=None)
     expected = keras_loss(np.eye(n_classes)[y], keras.activations.softmax(z).__array__())
     found = focal_loss(
-        y, z, gamma=gamma, positive=np.full(n_classes, 0.3, np.float32), negative=0.0
+        y, z, gamma=gamma, true_factor=np.full(n_classes, 0.3, np.float32), other_factor=0.0
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 on both sides
 
@@ -235,8 +235,8 @@ def test_leading_axes_are_heads(n_classes):
         np.stack([y for y, _ in heads]),
         np.stack([z for _, z in heads]),
         gamma=np.array(gammas),
-        positive=ops.convert_to_tensor(np.stack([t.positive for t in terms])),
-        negative=np.array([t.negative for t in terms]),
+        true_factor=ops.convert_to_tensor(np.stack([t.true_factor for t in terms])),
+        other_factor=np.array([t.other_factor for t in terms]),
     )
     assert tuple(stacked.shape) == (4, 6)
     for k, (y, z) in enumerate(heads):
@@ -250,8 +250,8 @@ def test_half_precision_logits_are_lifted():
         np.array([0]),
         ops.convert_to_tensor([[8.0, 0.0, -8.0]], "bfloat16"),
         gamma=2.0,
-        positive=np.full(3, 0.25, np.float32),
-        negative=0.75,
+        true_factor=np.full(3, 0.25, np.float32),
+        other_factor=0.75,
     )
     assert ops.dtype(loss) == "float32"
     expected = equation([0], [[8.0, 0.0, -8.0]], gamma=2.0, alpha=0.25)
@@ -304,12 +304,32 @@ def test_loss_is_rebuilt_from_its_config():
     """A serialised FocalLoss comes back as the same function."""
     y, z = some_logits(3, scale=1)
     terms = focal_terms(0.25, n_classes=3)
-    loss = FocalLoss(2.0, terms.positive, terms.negative, reduction="sum", name="mine")
+    loss = FocalLoss(2.0, terms.true_factor, terms.other_factor, reduction="sum", name="mine")
     config = keras.losses.serialize(loss)
     again = keras.losses.deserialize(config, custom_objects={"FocalLoss": FocalLoss})
     assert again.get_config() == loss.get_config()
     assert float(again(y, z)) == float(loss(y, z))
     assert loss(y, z).shape == ()
+
+
+def test_loss_of_a_setting_is_that_of_its_terms():
+    """Gamma and alpha make the same loss as the factors of both terms, with two classes, too."""
+    for n_classes, rarer_class in ((3, None), (2, 1)):
+        terms = focal_terms(0.25, n_classes=n_classes, rarer_class=rarer_class)
+        loss = FocalLoss.of(gamma=2, alpha=0.25, n_classes=n_classes, rarer_class=rarer_class)
+        direct = FocalLoss(2.0, terms.true_factor, terms.other_factor)
+        assert loss.get_config() == direct.get_config()
+
+
+def test_a_model_compiled_with_the_loss_is_read_back(tmp_path):
+    """Keras makes the loss of a saved model anew, once it is told of the class."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    model.compile("sgd", FocalLoss.of(gamma=2.0, alpha=0.25, n_classes=3))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(
+        tmp_path / "model.keras", custom_objects={"FocalLoss": FocalLoss}
+    )
+    assert again.loss.get_config() == model.loss.get_config()
 
 
 def test_class_weights_work_in_model_fit():
@@ -319,7 +339,7 @@ def test_class_weights_work_in_model_fit():
     terms = focal_terms(0.25, n_classes=3)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, use_bias=False)])
     model.set_weights([np.eye(3)])  # logits are the inputs
-    loss = FocalLoss(2.0, terms.positive, terms.negative)
+    loss = FocalLoss(2.0, terms.true_factor, terms.other_factor)
     model.compile("sgd", loss, jit_compile=False)
     history = model.fit(X, y, batch_size=40, class_weight=weight, verbose=0)
     losses = equation(y, X, gamma=2.0, alpha=0.25)
@@ -338,7 +358,7 @@ def test_heavier_class_is_found_more_often():
         model = keras.Sequential(
             [keras.Input((2,)), keras.layers.Dense(3, kernel_initializer="zeros")]
         )
-        loss = FocalLoss(1.0, terms.positive, terms.negative)
+        loss = FocalLoss(1.0, terms.true_factor, terms.other_factor)
         model.compile(keras.optimizers.Adam(1.0), loss, jit_compile=False)
         model.fit(
             X, y, batch_size=420, epochs=20, class_weight={0: 1.0, 1: 1.0, 2: weight}, verbose=0

@@ -1,23 +1,31 @@
+"""Settings become outcomes: heads per fold, training, judgement."""
+
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from keras import ops
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
-from tests.small_study import Small, small_config
+from tests.small_study import Small, quick_engine, small_config
+from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import METRICS
 from tuner.home.baselines import baselines
 from tuner.imbalance.weights import class_weights
 from tuner.search.study import Search
 from tuner.setting import Setting
+from tuner.training.outcome import Outcome
 from tuner.training.trial import (
-    Evaluated,
-    constraints_of,
+    ENGINES,
+    OUT_OF_MEMORY,
+    fold_heads,
     make_head,
     objective_value,
-    prepare,
-    train_prepared,
+    train_settings,
+    training_counts,
 )
 
 RECIPE = baselines(n_classes=5)["published_recipe"]
@@ -29,28 +37,31 @@ def search(small: Small) -> Search:
     return small.open()
 
 
-def trained(search: Search, *params: Setting) -> list[Evaluated]:
+def trained(search: Search, *settings: Setting, **options: Any) -> list[Outcome]:
     """Settings trained together, none pruned."""
-    prepared = [prepare(p, search.inputs, config=search.config) for p in params]
-    return train_prepared(
-        prepared, search.inputs, config=search.config, on_epoch=lambda trial, epoch: False
+    return train_settings(
+        settings,
+        search.inputs,
+        config=search.config,
+        on_epoch=lambda i, epoch: False,
+        **options,
     )
 
 
 def test_folds_train_on_the_others_and_judge_their_own(search: Search) -> None:
     """Each image is validated once, on its view 0, by the head that never saw it."""
     inputs = search.inputs
-    prepared = prepare(RECIPE, inputs, config=search.config)
-    judged = np.concatenate([fold.validation_images for fold in prepared.folds])
+    folds = fold_heads(RECIPE, inputs, config=search.config)
+    judged = np.concatenate([fold.validation_places for fold in folds])
     assert sorted(judged.tolist()) == list(range(len(inputs.labels)))
-    image_of = np.full(len(inputs.y), -1)
-    for image, rows in enumerate(inputs.row_of):
-        image_of[rows[rows >= 0]] = image
-    for k, fold in enumerate(prepared.folds):
-        assert set(inputs.fold[image_of[fold.head.rows]]) == {1 - k}
-        assert set(inputs.fold[fold.validation_images]) == {k}
+    place_of = np.full(len(inputs.y), -1)
+    for place, rows in enumerate(inputs.row_of):
+        place_of[rows[rows >= 0]] = place
+    for k, fold in enumerate(folds):
+        assert set(inputs.fold[place_of[fold.head.rows]]) == {1 - k}
+        assert set(inputs.fold[fold.validation_places]) == {k}
         np.testing.assert_array_equal(
-            fold.validation_rows, inputs.row_of[fold.validation_images, 0]
+            fold.validation_rows, inputs.row_of[fold.validation_places, 0]
         )
 
 
@@ -58,54 +69,58 @@ def test_folds_train_on_the_others_and_judge_their_own(search: Search) -> None:
 def test_rows_and_weights_are_those_of_the_setting(search: Search, mode: str) -> None:
     """Counts after augmentation follow min(n m, max - n), weights follow those counts."""
     inputs = search.inputs
-    prepared = prepare(Setting(1.0, 0.5, 2, mode), inputs, config=search.config)
+    setting = Setting(1.0, 0.5, 2, mode)
+    (outcome,) = trained(search, setting, engine=quick_engine)
+    folds = fold_heads(setting, inputs, config=search.config)
     for k in range(2):
         n = np.bincount(inputs.labels[inputs.fold != k], minlength=5)
         expected = n + np.minimum(2 * n, n.max() - n)
-        assert prepared.rows[k] == expected.tolist()
+        assert outcome.rows[k] == expected.tolist()
         weight = class_weights(expected, mode, beta=0.999)
-        np.testing.assert_allclose(prepared.class_weights[k], weight)
-        assert np.bincount(inputs.y[prepared.folds[k].head.rows]).tolist() == expected.tolist()
+        np.testing.assert_allclose(outcome.class_weights[k], weight)
+        assert np.bincount(inputs.y[folds[k].head.rows]).tolist() == expected.tolist()
 
 
 def test_cap_none_lifts_the_limit(small: Small) -> None:
     """Without the cap rare classes rise above the largest."""
     search = small.open("augmentation.cap=none")
-    prepared = prepare(Setting(1.0, 0.5, 8, "none"), search.inputs, config=search.config)
+    folds = fold_heads(Setting(1.0, 0.5, 8, "none"), search.inputs, config=search.config)
     n = np.bincount(search.inputs.labels[search.inputs.fold != 0], minlength=5)
-    assert prepared.rows[0] == np.where(n == n.max(), n, 9 * n).tolist()
+    counts = training_counts(folds[0].head, search.inputs)
+    assert counts.tolist() == np.where(n == n.max(), n, 9 * n).tolist()
 
 
 def test_random_streams_depend_on_study_and_fold_alone(search: Search) -> None:
     """Common random numbers: two settings share their keys, two folds do not."""
-    first = prepare(Setting(0.0, 1.0, 0, "none"), search.inputs, config=search.config)
-    second = prepare(Setting(4.0, 0.3, 5, "sqrt"), search.inputs, config=search.config)
-    keys = [fold.head.key for fold in first.folds]
-    assert keys == [fold.head.key for fold in second.folds]
-    assert len(set(keys)) == len(keys)
+    first = fold_heads(Setting(0.0, 1.0, 0, "none"), search.inputs, config=search.config)
+    second = fold_heads(Setting(4.0, 0.3, 5, "sqrt"), search.inputs, config=search.config)
+    keys = [fold.head.key for fold in first]
+    assert keys == [fold.head.key for fold in second] == [(0, 1), (0, 2)]
     other = small_config("seed=1")
-    assert prepare(RECIPE, search.inputs, config=other).folds[0].head.key not in keys
+    assert fold_heads(RECIPE, search.inputs, config=other)[0].head.key not in keys
 
 
 def test_final_training_has_a_stream_of_its_own(search: Search) -> None:
     """The head on all images takes no fold's key."""
     everything = np.arange(len(search.inputs.labels))
-    head, counts = make_head(RECIPE, search.inputs, everything, config=search.config, key=-1)
-    folds = prepare(RECIPE, search.inputs, config=search.config).folds
+    head = make_head(RECIPE, search.inputs, everything, config=search.config, fold=None)
+    folds = fold_heads(RECIPE, search.inputs, config=search.config)
+    assert head.key == (0, 0)
     assert head.key not in {fold.head.key for fold in folds}
-    assert counts.sum() == len(head.rows)
+    assert training_counts(head, search.inputs).sum() == len(head.rows)
 
 
 def test_matrix_and_scores_are_those_of_the_out_of_fold_table(search: Search) -> None:
     """Value, matrix and scores follow from the pooled table, by scikit-learn's arithmetic."""
     (found,) = trained(search, RECIPE)
-    y_true, y_pred = search.inputs.labels, found.result.log_prob.argmax(axis=1)
+    assert found.log_prob is not None
+    y_true, y_pred = search.inputs.labels, found.log_prob.argmax(axis=1)
     assert found.matrix == confusion_matrix(y_true, y_pred).tolist()
     assert found.value == pytest.approx(balanced_accuracy_score(y_true, y_pred))
     assert found.scores["macro_f1"] == pytest.approx(
         f1_score(y_true, y_pred, average="macro", zero_division=0)
     )
-    np.testing.assert_allclose(np.exp(found.result.log_prob).sum(axis=1), 1)
+    np.testing.assert_allclose(np.exp(found.log_prob).sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
@@ -130,7 +145,7 @@ def test_trial_is_the_same_whatever_shares_its_batch(search: Search) -> None:
     others = [Setting(0.0, 1.0, 0, "none"), Setting(3.0, 0.4, 1, "effective_number")]
     (alone,) = trained(search, RECIPE)
     beside = trained(search, others[0], RECIPE, others[1])[1]
-    np.testing.assert_array_equal(alone.result.log_prob, beside.result.log_prob)
+    np.testing.assert_array_equal(alone.log_prob, beside.log_prob)
     assert alone.curves == beside.curves
 
 
@@ -144,27 +159,49 @@ def test_training_learns(small: Small) -> None:
 
 def test_failing_before_the_first_report_leaves_no_matrix(search: Search) -> None:
     """A loss that is never finite gives a reason and nothing else."""
-    from dataclasses import replace
-
     spoilt = np.full_like(ops.convert_to_numpy(search.inputs.X), np.nan)
     inputs = replace(search.inputs, X=ops.convert_to_tensor(spoilt))
-    prepared = prepare(RECIPE, inputs, config=search.config)
-    (found,) = train_prepared(
-        [prepared], inputs, config=search.config, on_epoch=lambda trial, epoch: False
-    )
-    assert (found.result.state, found.matrix, found.value, found.curves) == (
-        "failed",
-        [],
-        None,
-        {},
-    )
-    assert found.result.reason == "training loss is nan at step 1"
+    (found,) = trained(replace(search, inputs=inputs), RECIPE)
+    assert (found.state, found.matrix, found.value, found.curves) == ("failed", [], None, {})
+    assert found.log_prob is None
+    assert found.reason == "training loss is nan at step 1"
 
 
-def test_constraint_is_floor_minus_worst_recall() -> None:
-    """Feasible at 0 or less, and no constraint without a floor or without a score."""
-    config = small_config("objective.recall_floor=0.75")
-    assert constraints_of({"min_recall": 0.5}, config=config) == {"recall_floor": 0.25}
-    assert constraints_of({"min_recall": 0.75}, config=config) == {"recall_floor": 0.0}
-    assert constraints_of({}, config=config) == {}
-    assert constraints_of({"min_recall": 0.5}, config=small_config()) == {}
+def test_where_memory_runs_out_all_have_failed(search: Search) -> None:
+    """Rows and weights stay known, results do not; what is no lack of memory comes through."""
+
+    def hungry(trials: Any, inputs: Any, *, training: Any, on_epoch: Any) -> Any:
+        on_epoch(
+            0, quick_engine(trials, inputs, training=training, on_epoch=on_epoch)[0].epochs[0]
+        )
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    found = trained(search, RECIPE, Setting(0.0, 1.0, 0, "none"), engine=hungry)
+    whole = trained(search, RECIPE, Setting(0.0, 1.0, 0, "none"), engine=quick_engine)
+    for failed, other in zip(found, whole, strict=True):
+        assert (failed.state, failed.reason) == ("failed", OUT_OF_MEMORY)
+        assert (failed.value, failed.matrix, failed.curves, failed.log_prob) == (
+            None,
+            [],
+            {},
+            None,
+        )
+        assert (failed.rows, failed.class_weights) == (other.rows, other.class_weights)
+
+    def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        trained(search, RECIPE, engine=broken)
+
+
+def test_every_mode_has_an_engine() -> None:
+    """What a study file may say is what can be trained."""
+    modes = TrainingConfig.model_fields["mode"].annotation
+    assert set(ENGINES) == set(get_args(modes))
+
+
+def test_images_need_images(small: Small) -> None:
+    """Inputs that hold features only are refused by the engine that decodes images."""
+    with pytest.raises(ValueError, match="hold features only"):
+        trained(small.open("training.mode=live"), RECIPE)

@@ -10,11 +10,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
 _seen: list[int] = []
+_others: list[Callable[[sys.UnraisableHookArgs], object]] = [sys.__unraisablehook__]
 
 
 def watch() -> None:
@@ -23,6 +25,9 @@ def watch() -> None:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _remember)
+    if sys.unraisablehook is not _unraisable:
+        _others[:] = [sys.unraisablehook]
+        sys.unraisablehook = _unraisable
 
 
 def heed_termination() -> None:
@@ -33,6 +38,22 @@ def heed_termination() -> None:
 def _remember(number: int, frame: FrameType | None) -> None:
     _seen.append(number)
     signal.default_int_handler(number, frame)
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of an interrupt that came where Python can raise nothing; `heed` raises it."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _others[0](unraisable)
+
+
+def heed() -> None:
+    """Raise an interrupt that has been lost: in a callback Python prints it and goes on.
+
+    Raises:
+        KeyboardInterrupt: If one has come.
+    """
+    if _seen:
+        raise KeyboardInterrupt
 
 
 def was_interrupted() -> bool:

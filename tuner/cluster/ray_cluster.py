@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tuner.cluster import tasks
-from tuner.cluster.tasks import Job
 from tuner.errors import StudyError, TunerError, UsageError
+from tuner.study import Job, Listener, Progress
+from tuner.text import first_line
 
 if TYPE_CHECKING:
     from tuner.features.device import Device
@@ -63,8 +64,6 @@ class RayCluster:
         self, job: Job, chunks: Sequence[Sequence[ViewOf]], on_progress: OnProgress
     ) -> int:
         """Compute chunks of the bank on all nodes; returns the number of rows computed."""
-        from tuner.features.extract import Progress
-
         task = self._task(tasks.extract)
         parts = [
             list(chunks[i : i + _CHUNKS_A_TASK]) for i in range(0, len(chunks), _CHUNKS_A_TASK)
@@ -117,7 +116,7 @@ class RayCluster:
             raise
         except self._ray.exceptions.RayError as error:
             raise StudyError(
-                f"Ray gave a task up: {str(error).strip().splitlines()[0]}",
+                f"Ray gave a task up: {first_line(error)}",
                 where=f"after {_TRIES} tries",
                 do="look at `ray status` and at the logs of the nodes; then start the same "
                 "command again",
@@ -133,6 +132,23 @@ class RayCluster:
                 self._ray.cancel(ref)
             if refs:
                 self._ray.wait(refs, num_returns=len(refs), timeout=10)
+
+
+@contextmanager
+def cluster_of(
+    address: str | None, listener: Listener, *, workers: int, gpus_per_worker: float
+) -> Iterator[RayCluster | None]:
+    """A Ray cluster for the time of the block; None without an address."""
+    if address is None:
+        yield None
+        return
+    with listener.status("connecting to Ray"):
+        cluster = RayCluster(address, workers=workers, gpus_per_worker=gpus_per_worker)
+    try:
+        listener.fact("ray", f"{address}, {cluster}")
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def _connect(address: str) -> Any:
@@ -160,7 +176,7 @@ def _connect(address: str) -> Any:
         ) from error
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise StudyError(
-            f"the Ray cluster cannot be reached: {str(error).strip().splitlines()[0]}",
+            f"the Ray cluster cannot be reached: {first_line(error)}",
             where=address,
             do="start it with `ray start --head` and give its address, as 10.0.0.1:6379",
         ) from error

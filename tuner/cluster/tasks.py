@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tuner.config import StudyConfig
 from tuner.errors import StudyError
 from tuner.home import Home
+from tuner.study import Job
 
 if TYPE_CHECKING:
     from tuner.features.backbone import Extractor
@@ -19,29 +17,6 @@ if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
 
 _EXTRACTORS: dict[str, Extractor] = {}  # built once in a process, which Ray gives many tasks
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that a worker has to know; all of it can be sent.
-
-    Attributes:
-        config: The resolved study file.
-        home: The home, on a file system of all nodes.
-        folder: Working directory, from which relative paths of the study start.
-        bank: Name of the feature bank that the study uses.
-        bank_identity: What that bank's numbers depend on.
-        storage: Optuna's database.
-        tracking_uri: MLflow's server, or None for the environment or the home.
-    """
-
-    config: StudyConfig
-    home: Path
-    folder: Path
-    bank: str
-    bank_identity: tuple[tuple[str, str | int], ...]
-    storage: str
-    tracking_uri: str | None
 
 
 def find_worker_device() -> Device:
@@ -68,42 +43,10 @@ def work(job: Job) -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from tuner.home.founding import data_root
-    from tuner.home.listener import QuietListener
-    from tuner.home.study_folder import find_study
-    from tuner.search.journal import open_storage
-    from tuner.search.study import open_search
-    from tuner.search.workers.worker import join_study, run_worker
-    from tuner.tracking.mirror import make_recorder
-    from tuner.training.inputs import LiveSource, load_inputs
+    from tuner.home.listener import LogListener
+    from tuner.study.verbs.run import work_on
 
-    source = _open_source(job)
-    home = Home(job.home)
-    folder = find_study(home, job.config.name)
-    storage: Any = open_storage(home, job.storage)
-    listener = QuietListener()
-    join_study(storage, job.config, folder, bank=source.bank.identity, on_message=listener.message)
-    live, root = None, data_root(job.config, home)
-    if job.config.training.mode == "live" and root is not None:
-        live = LiveSource(root, source.backbone())
-    inputs = load_inputs(
-        job.config,
-        folder.images,
-        source.bank,
-        class_names=tuple(folder.class_names),
-        live=live,
-    )
-    search = open_search(
-        storage,
-        config=job.config,
-        inputs=inputs,
-        folder=folder,
-        recorder=make_recorder(home, job.tracking_uri, on_trouble=listener.message),
-        listener=listener,
-        environment=source.environment,
-    )
-    with folder.locked(alone=False):
-        run_worker(search, storage)
+    work_on(job, _open_source(job), LogListener())
 
 
 def _open_source(job: Job) -> FeatureSource:
@@ -112,7 +55,7 @@ def _open_source(job: Job) -> FeatureSource:
     Raises:
         StudyError: If this node would compute other numbers.
     """
-    os.chdir(job.folder)
+    os.chdir(job.directory)
     from tuner.features.source import open_features
     from tuner.features.weights.resolve import resolve_weights
 

@@ -8,9 +8,7 @@ from tuner.config.changes import incomparable_changes
 from tuner.config.models import (
     AugmentationConfig,
     BackboneConfig,
-    ClassWeightMode,
     DataConfig,
-    Metric,
     ObjectiveConfig,
     Sampler,
     SearchConfig,
@@ -18,6 +16,7 @@ from tuner.config.models import (
     StudyConfig,
     TrainingConfig,
     resolve_alpha,
+    searched,
 )
 from tuner.config.study_file import dump_study, load_study, parse_study
 from tuner.config.template import safe_study_name, study_template
@@ -25,9 +24,7 @@ from tuner.config.template import safe_study_name, study_template
 __all__ = [
     "AugmentationConfig",
     "BackboneConfig",
-    "ClassWeightMode",
     "DataConfig",
-    "Metric",
     "ObjectiveConfig",
     "Sampler",
     "SearchConfig",
@@ -40,5 +37,6 @@ __all__ = [
     "parse_study",
     "resolve_alpha",
     "safe_study_name",
+    "searched",
     "study_template",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from tuner.config.validation import Rule
 from tuner.config.yaml_text import to_flow
 from tuner.errors import StudyFileError
+from tuner.evaluation.metrics import METRICS
+from tuner.setting import HYPERPARAMETERS, Hyperparameter
 
 _Number = TypeVar("_Number", int, float)
 
@@ -41,19 +43,19 @@ def _not_empty(items: tuple[str, ...]) -> tuple[str, ...]:
 
 # YAML gives lists where the models keep tuples; items stay strict.
 _from_list = Field(strict=False)
-_Gamma = Annotated[float, Field(ge=0, le=5)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Multiplier = Annotated[int, Field(ge=0, le=8)]
 _Zoom = Annotated[float, Field(gt=0)]
-_Ordered = AfterValidator(_rising)
+_Ordered, _Distinct = AfterValidator(_rising), AfterValidator(_distinct)
+_NotEmpty = AfterValidator(_not_empty)
 _Text = Annotated[str, Field(pattern=r"^[^\x00]+$"), Rule("text that is not empty")]
 _Name = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"),
     Rule("1 to 100 letters, digits, '.', '_' or '-', the first not '.'"),
 ]
-ClassWeightMode = Literal["none", "sqrt", "balanced", "effective_number"]
-Metric = Literal["macro_recall", "macro_f1", "g_mean", "mcc", "accuracy"]
+if TYPE_CHECKING:  # a checker cannot know the names in a table
+    Metric = str
+else:
+    Metric = Literal[*METRICS]
 Sampler = Literal["tpe", "random", "qmc", "gp"]
 
 
@@ -80,10 +82,10 @@ class DataConfig(_Block):
         default=None,
         description="manifest column | near_duplicates: kept on one side of each split",
     )
-    include: Annotated[tuple[_Text, ...], _from_list, AfterValidator(_distinct)] = Field(
+    include: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
         default=(), description='only files like these, for example "*.jpg"; empty: all'
     )
-    exclude: Annotated[tuple[_Text, ...], _from_list, AfterValidator(_distinct)] = Field(
+    exclude: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
         default=(), description='leave out files like these, for example "*_mask.png"'
     )
 
@@ -106,8 +108,8 @@ class BackboneConfig(_Block):
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="or bfloat16")
 
 
-class SearchConfig(_Block):
-    """The four hyperparameters and how they are searched."""
+class _Search(_Block):
+    """How the search goes."""
 
     trials: int = Field(default=60, ge=1, description="finished trials in all, complete or pruned")
     sampler: Sampler = Field(default="tpe", description="tpe | random | qmc | gp")
@@ -118,31 +120,35 @@ class SearchConfig(_Block):
         ge=1,
         description="trials asked and trained together; null: 1 on a CPU, 8 on a GPU",
     )
-    gamma: Annotated[tuple[_Gamma, _Gamma], _from_list, _Ordered] = Field(
-        default=(0.0, 5.0), description="focusing of the focal loss; 0 is cross-entropy"
-    )
-    alpha: Annotated[tuple[_Share, _Share], _from_list, _Ordered] | None = Field(
-        default=None, description="balance of the focal loss; null: 0.05 to 1.0, two classes 0.95"
-    )
-    augmentation_multiplier: Annotated[tuple[_Multiplier, _Multiplier], _from_list, _Ordered] = (
-        Field(default=(0, 8), description="views added for each image of a rare class")
-    )
-    class_weight_mode: Annotated[
-        tuple[ClassWeightMode, ...],
-        _from_list,
-        AfterValidator(_distinct),
-        AfterValidator(_not_empty),
-    ] = Field(
-        default=("none", "sqrt", "balanced", "effective_number"), description="any of these four"
-    )
+
+
+def _searched_field(h: Hyperparameter) -> tuple[Any, Any]:
+    """Rule and default of a hyperparameter's key: its limits, or its choices."""
+    rule: Any
+    if h.kind == "choice":
+        item: Any = Literal[*h.default]
+        rule = Annotated[tuple[item, ...], _from_list, _Distinct, _NotEmpty]
+    else:
+        (low, high), number = h.bounds, float if h.kind == "real" else int
+        limit: Any = Annotated[number, Field(ge=low, le=high)]
+        rule = Annotated[tuple[limit, limit], _from_list, _Ordered]
+    if h.default_two_classes is None:
+        return rule, Field(default=h.default, description=h.meaning)
+    return rule | None, Field(default=None, description=h.meaning)
+
+
+_fields: dict[str, Any] = {name: _searched_field(h) for name, h in HYPERPARAMETERS.items()}
+_Searched: Any = create_model("_Searched", __base__=_Search, **_fields)
+
+
+class SearchConfig(_Searched, _Search):  # type: ignore[misc]  # its keys are those of a table
+    """The hyperparameters, a key each as their table has them, and how they are searched."""
 
 
 class ObjectiveConfig(_Block):
     """What the search makes large."""
 
-    metric: Metric = Field(
-        default="macro_recall", description="macro_recall | macro_f1 | g_mean | mcc | accuracy"
-    )
+    metric: Metric = Field(default="macro_recall", description=" | ".join(METRICS))
     recall_floor: float | None = Field(
         default=None, ge=0, le=1, description="lowest recall allowed for the worst class"
     )
@@ -231,7 +237,7 @@ def resolve_alpha(config: StudyConfig, n_classes: int) -> tuple[float, float]:
     """Limits of `alpha` for this many classes.
 
     With two classes alpha weighs the rarer one and ``1 - alpha`` the other, so neither 0 nor 1
-    leaves both in the loss; the default is [0.05, 0.95] instead of [0.05, 1.0].
+    leaves both in the loss; the default of two classes spares 1, too.
 
     Raises:
         StudyFileError: If the study sets 0 or 1 for two classes.
@@ -239,13 +245,22 @@ def resolve_alpha(config: StudyConfig, n_classes: int) -> tuple[float, float]:
     """
     if n_classes < 2:
         raise ValueError(f"n_classes must be at least 2, not {n_classes}")
-    limits = config.search.alpha
-    if limits is None:
-        return (0.05, 0.95) if n_classes == 2 else (0.05, 1.0)
+    default = HYPERPARAMETERS["alpha"].default_for(n_classes)
+    limits: tuple[float, float] = config.search.alpha or default
     if n_classes == 2 and (limits[0] <= 0 or limits[1] >= 1):
         raise StudyFileError(
             f"search.alpha: {to_flow(limits)} must lie above 0 and below 1 with two classes",
             where="there alpha weighs the rarer class and 1 - alpha the other",
-            do="write 'alpha: [0.05, 0.95]' or leave it out",
+            do=f"write 'alpha: {to_flow(default)}' or leave it out",
         )
     return limits
+
+
+def searched(config: StudyConfig, n_classes: int) -> dict[str, tuple[Any, ...]]:
+    """What a study searches of each hyperparameter: ``(low, high)``, or its choices.
+
+    Raises:
+        StudyFileError: If the study sets an alpha of 0 or 1 for two classes.
+    """
+    found = {name: getattr(config.search, name) for name in HYPERPARAMETERS}
+    return found | {"alpha": resolve_alpha(config, n_classes)}

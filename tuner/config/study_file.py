@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tuner.config.models import StudyConfig
 from tuner.config.validation import validate
-from tuner.config.yaml_text import one_line, to_yaml
+from tuner.config.yaml_text import to_yaml
 from tuner.config.yaml_tree import read_tree
 from tuner.errors import StudyFileError
+from tuner.text import escaped
 
 MAX_BYTES = 256 * 1024  # a study file is a page of text; PyYAML is slow on more
 
@@ -43,7 +44,7 @@ def dump_study(config: StudyConfig) -> str:
 
 
 def _read_text(path: Path) -> str:
-    shown = one_line(str(path))
+    shown = escaped(str(path))
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from tuner.config.study_file import parse_study
-from tuner.config.yaml_text import one_line, to_yaml
+from tuner.config.yaml_text import to_yaml
+from tuner.setting import HYPERPARAMETERS
+from tuner.text import escaped
 
 MAX_CLASSES_SHOWN = 60
 
@@ -52,31 +54,31 @@ def study_template(
         StudyFileError: If one of these is not allowed in a study file.
     """
     path = path or os.path.join("studies", f"{name}.yaml")
-    alpha = (0.05, 0.95) if len(classes) == 2 else (0.05, 1.0)
+    defaults = {name: h.default_for(len(classes)) for name, h in HYPERPARAMETERS.items()}
     data = {"source": source, "root": root, "image_px": image_px, "group_by": group_by}
-    search = {"trials": trials, "alpha": alpha}
+    search = {"trials": trials, **defaults}
     config = parse_study(
-        to_yaml({"name": name, "data": data, "search": search}), source=one_line(path)
+        to_yaml({"name": name, "data": data, "search": search}), source=escaped(path)
     )
     return "\n".join([*_preamble(path, question, classes), *_commented(config), ""])
 
 
 def _preamble(path: str, question: str, classes: Mapping[str, int]) -> Iterator[str]:
-    command = one_line(shlex.quote(path))
-    yield f"# {one_line(question)}"
+    command = escaped(shlex.quote(path))
+    yield f"# {escaped(question)}"
     yield "#"
     yield f"# Run:    tuner run {command}    (the same command goes on after a stop)"
     yield f"# Look:   tuner check {command}"
     yield f"# Judge:  tuner confirm {command}    (opens the sealed test, once)"
     yield "#"
-    yield "# Scientific: gamma, alpha, augmentation_multiplier, class_weight_mode."
+    yield f"# Scientific: {', '.join(HYPERPARAMETERS)}."
     yield "# Nuisance: none. Fixed: all the rest. Once trials are there, only trials, retries,"
     yield "# sampler, pruner, batch and the place of the data may change."
     yield "#"
     yield f"# {sum(classes.values())} images in {len(classes)} classes:"
-    width = max((len(one_line(label)) for label in classes), default=0)
+    width = max((len(escaped(label)) for label in classes), default=0)
     for label, count in list(classes.items())[:MAX_CLASSES_SHOWN]:
-        yield f"#   {one_line(label):<{width}}  {count:>6}"
+        yield f"#   {escaped(label):<{width}}  {count:>6}"
     if len(classes) > MAX_CLASSES_SHOWN:
         yield f"#   … and {len(classes) - MAX_CLASSES_SHOWN} more"
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args,
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tuner.config.yaml_text import NUMBER, shortened, to_flow
+from tuner.config.yaml_text import NUMBER, to_flow
 from tuner.config.yaml_tree import KeyPath, Tree, dotted
+from tuner.text import shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -65,11 +65,6 @@ def literal(kind: str, text: str) -> object:
     return {"null": None, "str": text}[kind]
 
 
-def one_line(text: str) -> str:
-    """`text` with line breaks and other invisible characters as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def to_yaml(values: Mapping[str, Any]) -> str:
     """YAML text of nested mappings: blocks in their order, lists short in one line."""
     return yaml.dump(
@@ -85,8 +80,3 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 def to_flow(value: Any) -> str:
     """One value as YAML in one line: ``[0.0, 5.0]``, ``null``, ``tpe``."""
     return to_yaml({"v": value}).removeprefix("v: ").rstrip("\n")
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """`text`, or its beginning and an ellipsis, `limit` characters in all."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

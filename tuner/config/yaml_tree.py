@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tuner.config.yaml_text import TAG, Loader, literal, one_line, shortened
+from tuner.config.yaml_text import TAG, Loader, literal
 from tuner.errors import StudyFileError
+from tuner.text import escaped, shortened
 
 KeyPath = tuple[str | int, ...]
 """Where a value sits in a study file: ``("search", "gamma", 0)`` is `search.gamma[0]`."""
@@ -89,7 +90,7 @@ def read_tree(text: str, *, source: str, overrides: Sequence[str] = ()) -> Tree:
     Raises:
         StudyFileError: If the text is not YAML or its top level holds no keys.
     """
-    source = one_line(source)
+    source = escaped(source)
     tree = Tree(source)
     try:
         node = yaml.compose(text, Loader)
@@ -194,7 +195,7 @@ class _Values:
 
 def _apply_override(tree: Tree, override: str, *, number: int) -> None:
     """Put the value of one `--set a.b=value` into the tree."""
-    place = Place(f"--set {one_line(override)}", 10**9 + number)
+    place = Place(f"--set {escaped(override)}", 10**9 + number)
     key, equals, text = override.partition("=")
     path: KeyPath = tuple(part.strip() for part in key.split("."))
     if not equals or "" in path:
@@ -240,6 +241,6 @@ def _merge(block: dict[str, Any], key: str, value: Any) -> None:
 def dotted(path: KeyPath) -> str:
     """``search.gamma[0]`` for ``("search", "gamma", 0)``."""
     parts = (
-        f"[{part}]" if isinstance(part, int) else f".{shortened(one_line(part))}" for part in path
+        f"[{part}]" if isinstance(part, int) else f".{shortened(escaped(part))}" for part in path
     )
     return "".join(parts).removeprefix(".")

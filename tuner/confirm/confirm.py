@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
 from tuner.confirm.decision import Choice, choose, judge
 from tuner.confirm.findings import comparison_table, model_table, optimism, retest_table
@@ -25,14 +25,16 @@ from tuner.confirm.sealed import (
 from tuner.confirm.verdict import give_verdict
 from tuner.errors import StudyError
 from tuner.home.baselines import PLAIN
-from tuner.home.confirmation import load_confirmation, save_confirmation
+from tuner.home.confirmation import (
+    Confirmation,
+    SealedTest,
+    load_confirmation,
+    save_confirmation,
+)
 from tuner.home.free import FREE_TITLES
 from tuner.home.records import Record, save_record, winner
 from tuner.home.study_folder import StudyFolder
 from tuner.search.importance import importances
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def check_seal(folder: StudyFolder, *, is_again: bool) -> None:
     Raises:
         StudyError: If the test has been opened, not by a confirmation that was interrupted.
     """
-    if folder.seal and not is_again and not _is_interrupted(folder):
+    if folder.seal and not is_again and not _is_interrupted(folder, is_again=is_again):
         raise _opened_before(folder)
 
 
-def confirm(confirming: Confirming, *, top: int, opening: Opening) -> dict[str, Any]:
+def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmation:
     """Retest, choose, open the test, judge; safe to repeat after a kill.
 
     Args:
@@ -69,7 +71,7 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> dict[str, 
         opening: How the test is opened.
 
     Returns:
-        The content of ``confirmation.json``.
+        What was found; it is on disk.
 
     Raises:
         StudyError: If there is nothing to confirm, or the test has been opened before.
@@ -81,7 +83,7 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> dict[str, 
     choice, predicted, taus = _choose(confirming, fresh)
     searched = [r for r in records if r.kind != "confirm"]
     best = winner(searched)
-    decided = {
+    decided: dict[str, Any] = {
         "seeds": [confirming.config.seed, *confirming.folds],
         "n_search_settings": len(searched),
         "search_winner": best.name if best else None,
@@ -111,23 +113,23 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> dict[str, 
         support=support,
     )
     models = model_table(fresh, log_prob, test.labels, taus=taus)
-    content = {
+    found = Confirmation(
         **facts,
         **decided,
-        "retest": table,
-        "test": {
-            "support": support,
-            "has_groups": test.groups is not None,
-            "models": models,
-            "comparisons": comparison_table(judgement, choice.chosen, log_prob, test.labels),
-        },
-        "optimism": optimism(best, table, models),
-        "importances": _importances(searched, confirming.config),
-        "verdict": {"sentence": verdict.sentence, "is_better": verdict.is_better},
-    }
+        retest=table,
+        test=SealedTest(
+            support=support,
+            has_groups=test.groups is not None,
+            models=models,
+            comparisons=comparison_table(judgement, choice.chosen, log_prob, test.labels),
+        ),
+        optimism=optimism(best, table, models),
+        importances=_importances(searched, confirming.config),
+        verdict=verdict,
+    )
     _keep_records(confirming, fresh, log_prob, test.labels)
-    save_confirmation(folder, content, rows=test.rows, labels=test.labels, log_prob=log_prob)
-    return content
+    save_confirmation(folder, found, rows=test.images, labels=test.labels, log_prob=log_prob)
+    return found
 
 
 def _importances(records: Sequence[Record], config: StudyConfig) -> dict[str, Any] | None:
@@ -137,13 +139,13 @@ def _importances(records: Sequence[Record], config: StudyConfig) -> dict[str, An
 
 def _choose(
     confirming: Confirming, fresh: Retest
-) -> tuple[Choice, dict[str, IntArray], dict[str, float]]:
+) -> tuple[Choice, dict[str, Int64], dict[str, float]]:
     """The choice, every prediction that its table shows, and the strengths of adjustments."""
     labels, n_classes = confirming.inputs.labels, confirming.inputs.n_classes
     images = confirming.folder.images
     groups = None if images.groups is None else images.groups[images.search]
 
-    def chosen_of(predicted: Mapping[str, IntArray]) -> Choice:
+    def chosen_of(predicted: Mapping[str, Int64]) -> Choice:
         return choose(
             {key: table == labels for key, table in predicted.items()},
             candidates=[setting.name for setting in fresh.settings],
@@ -170,7 +172,8 @@ def _open_seal(
 ) -> dict[str, Any]:
     """Record the opening, or go on with an interrupted one that had decided the same."""
     fingerprint = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
-    if not (_is_interrupted(folder) and folder.seal[-1]["plan"] == fingerprint):
+    goes_on = _is_interrupted(folder, is_again=opening.is_again)
+    if not (goes_on and folder.seal[-1]["plan"] == fingerprint):
         if folder.seal and not opening.is_again:
             raise _opened_before(folder)
         folder.open_seal(command=opening.command, plan=fingerprint)
@@ -183,12 +186,20 @@ def _open_seal(
     }
 
 
-def _is_interrupted(folder: StudyFolder) -> bool:
-    """Whether the last opening was a confirmation that has left no result."""
+def _is_interrupted(folder: StudyFolder, *, is_again: bool) -> bool:
+    """Whether the last opening was a confirmation that has left no result.
+
+    A damaged result is one: it is no obstacle to opening the test again, but a reason to ask.
+    """
     if not folder.seal or "plan" not in folder.seal[-1]:
         return False
-    done = load_confirmation(folder)
-    return done is None or done["opening"] < len(folder.seal)
+    try:
+        done = load_confirmation(folder)
+    except StudyError:
+        if is_again:
+            return False
+        raise
+    return done is None or done.opening < len(folder.seal)
 
 
 def _opened_before(folder: StudyFolder) -> StudyError:
@@ -208,7 +219,7 @@ def _score(
     *,
     taus: Mapping[str, float],
     also: Sequence[str | Record | None],
-) -> dict[str, FloatArray]:
+) -> dict[str, Float64]:
     """Log probabilities of the test by model, baselines first, (n_seeds, n_test, n_classes)."""
     wanted = {item if isinstance(item, str) else item.name for item in also if item}
     settings = [s for s in fresh.settings if s.kind == "baseline" or s.name in wanted]
@@ -221,7 +232,7 @@ def _score(
 
 
 def _keep_records(
-    confirming: Confirming, fresh: Retest, log_prob: Mapping[str, FloatArray], labels: IntArray
+    confirming: Confirming, fresh: Retest, log_prob: Mapping[str, Float64], labels: Int64
 ) -> None:
     """One record per trained setting, of its model of the study seed."""
     for setting in fresh.settings:

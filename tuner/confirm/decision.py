@@ -10,12 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.evaluation.comparison import (
-    BoolArray,
-    IntArray,
-    RecallDifference,
-    macro_recall_difference,
-)
+from tuner.arrays import Bool, Int64
+from tuner.evaluation.comparison import RecallDifference, macro_recall_difference
 
 
 @dataclass(frozen=True)
@@ -66,13 +62,13 @@ class Judgement:
 
 
 def choose(
-    hits: Mapping[str, BoolArray],
+    hits: Mapping[str, Bool],
     *,
     candidates: Sequence[str],
     free: Sequence[str],
-    labels: IntArray,
+    labels: Int64,
     n_classes: int,
-    groups: IntArray | None = None,
+    groups: Int64 | None = None,
 ) -> Choice:
     """Choose the simplest setting that is within one standard error of the best.
 
@@ -115,13 +111,13 @@ def choose(
 
 
 def judge(
-    hits: Mapping[str, BoolArray],
+    hits: Mapping[str, Bool],
     *,
     chosen: str,
     to_beat: Iterable[str],
-    labels: IntArray,
+    labels: Int64,
     n_classes: int,
-    groups: IntArray | None = None,
+    groups: Int64 | None = None,
     confidence: float = 0.95,
 ) -> Judgement:
     """Compare the chosen setting with all others on the sealed test.
@@ -155,7 +151,7 @@ def judge(
     return Judgement(is_better, comparisons)
 
 
-def mean_macro_recall(hits: BoolArray, *, labels: IntArray, n_classes: int) -> float:
+def mean_macro_recall(hits: Bool, *, labels: Int64, n_classes: int) -> float:
     """Macro recall, mean over seeds, from hits of shape (n_seeds, n_images)."""
     found = np.bincount(labels, weights=hits.mean(axis=0), minlength=n_classes)
     return float((found / np.bincount(labels, minlength=n_classes)).mean())
@@ -164,4 +160,9 @@ def mean_macro_recall(hits: BoolArray, *, labels: IntArray, n_classes: int) -> f
 def _standing(mean: float, ahead: RecallDifference, *, is_best: bool) -> Standing:
     if is_best:
         return Standing(mean, 0.0, 0.0, is_within=True)
-    return Standing(mean, ahead.gain, ahead.standard_error, ahead.gain <= ahead.standard_error)
+    return Standing(
+        mean=mean,
+        behind=ahead.gain,
+        behind_standard_error=ahead.standard_error,
+        is_within=ahead.gain <= ahead.standard_error,
+    )

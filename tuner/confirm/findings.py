@@ -1,54 +1,58 @@
-"""What a confirmation has found, as plain tables."""
+"""What a confirmation has found, as it is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float64, Int64
 from tuner.confirm.decision import Choice, Judgement
 from tuner.confirm.retest import Retest
 from tuner.evaluation.calibration import calibration
-from tuner.evaluation.comparison import RecallDifference, exact_mcnemar, holm
+from tuner.evaluation.comparison import exact_mcnemar, holm
 from tuner.evaluation.intervals import wilson_interval
 from tuner.evaluation.metrics import confusion_matrix, macro_recall
+from tuner.home.confirmation import (
+    Calibrated,
+    ClassGain,
+    Compared,
+    Optimism,
+    Tested,
+    Tried,
+)
 from tuner.home.free import FREE_TITLES, TUNED
 from tuner.home.records import Record
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 def retest_table(
     fresh: Retest,
     choice: Choice,
-    predicted: Mapping[str, IntArray],
-    labels: IntArray,
+    predicted: Mapping[str, Int64],
+    labels: Int64,
     *,
     taus: Mapping[str, float],
-) -> list[dict[str, Any]]:
+) -> list[Tried]:
     """Every setting and free baseline on the fresh splits, the best mean first."""
     known = {setting.name: setting for setting in fresh.settings}
     rows = []
     for key, standing in choice.standings.items():
         record = known.get(key)
         rows.append(
-            {
-                "key": key,
-                "title": _title(key, known, taus),
-                "setting": str(record.params) if record else None,
-                "kind": record.kind if record else "adjusted" if "+" in key else "free",
-                "validation": record.scores["macro_recall"] if record else None,
-                "values": _macro_recalls(predicted[key], labels),
-                "mean": standing.mean,
-                "behind": standing.behind,
-                "behind_standard_error": standing.behind_standard_error,
-                "is_within": standing.is_within,
-            }
+            Tried(
+                key=key,
+                title=_title(key, known, taus),
+                setting=str(record.params) if record else None,
+                kind=record.kind if record else "adjusted" if "+" in key else "free",
+                validation=record.scores["macro_recall"] if record else None,
+                values=_macro_recalls(predicted[key], labels),
+                mean=standing.mean,
+                behind=standing.behind,
+                behind_standard_error=standing.behind_standard_error,
+                is_within=standing.is_within,
+            )
         )
-    return sorted(rows, key=lambda row: -row["mean"])
+    return sorted(rows, key=lambda row: -row.mean)
 
 
 def _title(key: str, known: Mapping[str, Record], taus: Mapping[str, float]) -> str:
@@ -59,7 +63,7 @@ def _title(key: str, known: Mapping[str, Record], taus: Mapping[str, float]) -> 
     return f"{known[setting].title}, {name}" if plus else name
 
 
-def _macro_recalls(predicted: IntArray, labels: IntArray) -> list[float]:
+def _macro_recalls(predicted: Int64, labels: Int64) -> list[float]:
     """Macro recall of each seed's predictions, (n_seeds, n_images)."""
     n_classes = int(labels.max()) + 1
     return [macro_recall(confusion_matrix(labels, p, n_classes=n_classes)) for p in predicted]
@@ -67,11 +71,11 @@ def _macro_recalls(predicted: IntArray, labels: IntArray) -> list[float]:
 
 def model_table(
     fresh: Retest,
-    log_prob: Mapping[str, FloatArray],
-    labels: IntArray,
+    log_prob: Mapping[str, Float64],
+    labels: Int64,
     *,
     taus: Mapping[str, float],
-) -> list[dict[str, Any]]:
+) -> list[Tested]:
     """Each model on the test: mean over seeds, and the model of the study seed in detail."""
     known = {setting.name: setting for setting in fresh.settings}
     found = []
@@ -81,45 +85,39 @@ def model_table(
         low, high = wilson_interval(np.diag(matrix), matrix.sum(axis=1))
         values = _macro_recalls(predicted, labels)
         found.append(
-            {
-                "key": key,
-                "title": _title(key, known, taus),
-                "macro_recall": float(np.mean(values)),
-                "values": values,
-                "matrix": matrix.tolist(),
-                "recall_interval": np.stack([low, high], axis=1).tolist(),
-                "calibration": calibration(table[0], labels)._asdict(),
-            }
+            Tested(
+                key=key,
+                title=_title(key, known, taus),
+                macro_recall=float(np.mean(values)),
+                values=values,
+                matrix=matrix.tolist(),
+                recall_interval=np.stack([low, high], axis=1).tolist(),
+                calibration=Calibrated(**calibration(table[0], labels)._asdict()),
+            )
         )
     return found
 
 
 def comparison_table(
-    judgement: Judgement, chosen: str, log_prob: Mapping[str, FloatArray], labels: IntArray
-) -> list[dict[str, Any]]:
+    judgement: Judgement, chosen: str, log_prob: Mapping[str, Float64], labels: Int64
+) -> list[Compared]:
     """The chosen setting against every other model; classes by the study seed's models."""
     return [
-        {
-            "model": chosen,
-            "against": key,
-            **_interval(difference),
-            "classes": _class_tests(log_prob[chosen][0], log_prob[key][0], labels),
-        }
+        Compared(
+            model=chosen,
+            against=key,
+            gain=difference.gain,
+            low=difference.low,
+            high=difference.high,
+            is_clear=difference.is_clear,
+            warning=difference.warning,
+            classes=_class_tests(log_prob[chosen][0], log_prob[key][0], labels),
+        )
         for key, difference in judgement.comparisons.items()
     ]
 
 
-def _interval(difference: RecallDifference) -> dict[str, Any]:
-    return {
-        "gain": difference.gain,
-        "low": difference.low,
-        "high": difference.high,
-        "is_clear": difference.is_clear,
-        "warning": difference.warning,
-    }
-
-
-def _class_tests(a: FloatArray, b: FloatArray, labels: IntArray) -> list[dict[str, Any]]:
+def _class_tests(a: Float64, b: Float64, labels: Int64) -> list[ClassGain]:
     """Exact McNemar of each class for two models of one seed, Holm over the classes."""
     hit_a, hit_b = a.argmax(axis=1) == labels, b.argmax(axis=1) == labels
     n_classes = a.shape[1]
@@ -127,21 +125,21 @@ def _class_tests(a: FloatArray, b: FloatArray, labels: IntArray) -> list[dict[st
     lost = np.bincount(labels[hit_b & ~hit_a], minlength=n_classes)
     p = exact_mcnemar(gained, lost)
     columns = zip(gained.tolist(), lost.tolist(), p.tolist(), holm(p).tolist(), strict=True)
-    return [dict(zip(("gained", "lost", "p", "p_holm"), row, strict=True)) for row in columns]
+    return [ClassGain(gained=g, lost=n, p=p_, p_holm=p_holm) for g, n, p_, p_holm in columns]
 
 
 def optimism(
-    best: Record | None, table: Sequence[Mapping[str, Any]], models: Sequence[Mapping[str, Any]]
-) -> dict[str, float] | None:
+    best: Record | None, table: Sequence[Tried], models: Sequence[Tested]
+) -> Optimism | None:
     """How much better the search's winner looked than it is; None if it failed the retest."""
     name = best.name if best else ""
-    row = next((row for row in table if row["key"] == name), None)
-    model = next((model for model in models if model["key"] == name), None)
-    if row is None or model is None:
+    row = next((row for row in table if row.key == name), None)
+    model = next((model for model in models if model.key == name), None)
+    if row is None or row.validation is None or model is None:
         return None
-    return {
-        "validation": row["validation"],
-        "retest": row["mean"],
-        "test": model["macro_recall"],
-        "difference": row["validation"] - model["macro_recall"],
-    }
+    return Optimism(
+        validation=row.validation,
+        retest=row.mean,
+        test=model.macro_recall,
+        difference=row.validation - model.macro_recall,
+    )

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64
 from tuner.config import StudyConfig
 from tuner.data.split import make_split
 from tuner.errors import StudyError
@@ -22,17 +22,14 @@ from tuner.home.free import FREE_TITLES
 from tuner.home.listener import Epoch, Listener
 from tuner.home.recorder import Recorder
 from tuner.home.records import Record, load_log_prob, load_record, save_record
-from tuner.home.study_folder import TEST, StudyFolder
-from tuner.imbalance.adjustment import adjust
+from tuner.home.study_folder import StudyFolder
+from tuner.imbalance.adjustment import adjust_logits
 from tuner.search.ask import trials_at_once
-from tuner.search.outcome import make_record
-from tuner.search.state import Slot
 from tuner.training.adjusted import fold_priors, tuned_taus
 from tuner.training.free import FITS, out_of_fold
 from tuner.training.inputs import Inputs, redivided
-from tuner.training.trial import objective_value, prepare, train_prepared
-
-IntArray = NDArray[np.int64]
+from tuner.training.record import make_record
+from tuner.training.trial import Trainer, objective_value, train_settings
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,22 @@ class Confirming:
         recorder: Who keeps the results beside the records.
         listener: Who shows them.
         environment: Recorded with each run: backend, device, precision, version.
+        trainer: What trains settings.
     """
 
     config: StudyConfig
     inputs: Inputs
-    folds: Mapping[int, IntArray]
+    folds: Mapping[int, Int64]
     folder: StudyFolder
     recorder: Recorder
     listener: Listener
     environment: Mapping[str, str]
+    trainer: Trainer = train_settings
 
     def config_of(self, seed: int) -> StudyConfig:
-        """The study with another seed."""
-        return self.config.model_copy(update={"seed": seed})
+        """The study with another seed; a live study, too, is confirmed on the bank."""
+        training = self.config.training.model_copy(update={"mode": "bank"})
+        return self.config.model_copy(update={"seed": seed, "training": training})
 
     def inputs_of(self, seed: int) -> Inputs:
         """The images in the folds of a fresh seed."""
@@ -82,11 +82,11 @@ class Retest:
 
     settings: list[Record]
     records: dict[str, dict[int, Record]]
-    predicted: dict[str, IntArray]
+    predicted: dict[str, Int64]
     taus: dict[str, float]
 
 
-def fresh_folds(folder: StudyFolder, *, n_seeds: int) -> dict[int, IntArray]:
+def fresh_folds(folder: StudyFolder, *, n_seeds: int) -> dict[int, Int64]:
     """Fold of each non-test image for seeds that the study has not used; the test stays.
 
     Raises:
@@ -95,16 +95,16 @@ def fresh_folds(folder: StudyFolder, *, n_seeds: int) -> dict[int, IntArray]:
     config, images = folder.config, folder.images
     found = {}
     for seed in range(config.seed + 1, config.seed + 1 + n_seeds):
-        split = make_split(
+        fold = make_split(
             images.labels,
             class_names=folder.class_names,
             n_folds=config.split.folds,
             test_fraction=config.split.test_fraction,
             seed=seed,
             groups=images.groups,
-            is_shipped_test=images.fold == TEST,
+            is_shipped_test=images.is_test,
         )
-        found[seed] = split.fold[images.search]
+        found[seed] = fold[images.search]
     return found
 
 
@@ -149,15 +149,15 @@ def retest(confirming: Confirming, settings: Sequence[Record]) -> Retest:
     plain = kept[0]
     free, taus = adjusted_predictions(confirming, plain, records[plain.name])
     for key in FITS:
-        confirming.listener.step(f"{FREE_TITLES[key]}, {len(confirming.folds)} fresh splits")
+        confirming.listener.note(f"{FREE_TITLES[key]}, {len(confirming.folds)} fresh splits")
         with_each = [out_of_fold(confirming.inputs_of(seed), key) for seed in confirming.folds]
         free[key] = np.stack([log_prob.argmax(axis=1) for log_prob in with_each])
-    return Retest(kept, records, predicted | free, taus)
+    return Retest(settings=kept, records=records, predicted=predicted | free, taus=taus)
 
 
 def adjusted_predictions(
     confirming: Confirming, setting: Record, by_seed: Mapping[int, Record]
-) -> tuple[dict[str, IntArray], dict[str, float]]:
+) -> tuple[dict[str, Int64], dict[str, float]]:
     """Logit adjustment of a retested setting, its strength from the study's own folds.
 
     Returns:
@@ -171,7 +171,7 @@ def adjusted_predictions(
     predicted = {
         key: np.stack(
             [
-                adjust(
+                adjust_logits(
                     _log_prob(confirming, record),
                     fold_priors(record, confirming.folds[seed]),
                     tau=tau,
@@ -203,31 +203,35 @@ def _retest_batch(confirming: Confirming, settings: Sequence[Record], seed: int)
 
 def _train(confirming: Confirming, settings: Sequence[Record], seed: int) -> list[Record]:
     """Train settings together, as a batch of trials is."""
-    config, inputs = confirming.config_of(seed), confirming.inputs_of(seed)
-    slots = [Slot("confirm", _name(s, seed), s.params, of=s.name) for s in settings]
+    config, names = confirming.config_of(seed), [_name(setting, seed) for setting in settings]
     started_s = time.time()
-    for slot in slots:
-        confirming.listener.trial_started(slot.name, slot.params)
-    prepared = [prepare(slot.params, inputs, config=config) for slot in slots]
 
     def on_epoch(i: int, epoch: Epoch) -> bool:
         value = objective_value(epoch.matrix, config=config)
-        confirming.listener.epoch_ended(slots[i].name, epoch, value)
+        confirming.listener.epoch_ended(names[i], epoch, value)
         return False
 
+    for name, setting in zip(names, settings, strict=True):
+        confirming.listener.trial_started(name, setting.params)
+    outcomes = confirming.trainer(
+        [setting.params for setting in settings],
+        confirming.inputs_of(seed),
+        config=config,
+        on_epoch=on_epoch,
+    )
     records = []
-    outcomes = train_prepared(prepared, inputs, config=config, on_epoch=on_epoch)
-    for slot, part, outcome in zip(slots, prepared, outcomes, strict=True):
+    for name, setting, outcome in zip(names, settings, outcomes, strict=True):
         record = make_record(
-            slot,
             outcome,
-            part,
+            kind="confirm",
+            name=name,
+            setting=setting.params,
+            of=setting.name,
             config=config,
             environment=confirming.environment,
             started_s=started_s,
         )
-        log_prob = outcome.result.log_prob.astype("float32") if outcome.matrix else None
-        save_record(confirming.folder.records_path, record, log_prob=log_prob)
+        save_record(confirming.folder.records_path, record, log_prob=outcome.log_prob)
         records.append(record)
     return records
 
@@ -242,15 +246,15 @@ def _failed(confirming: Confirming, setting: Record, records: Iterable[Record]) 
             where=str(confirming.folder.records_path / f"{fault.name}.json"),
             do="mend the cause, delete that file and start the same command again",
         )
-    confirming.listener.message(f"{setting.title} is left out: {fault.reason}")
+    confirming.listener.warning(f"{setting.title} is left out: {fault.reason}")
     return True
 
 
-def _predicted(confirming: Confirming, by_seed: Mapping[int, Record]) -> IntArray:
+def _predicted(confirming: Confirming, by_seed: Mapping[int, Record]) -> Int64:
     return np.stack([_log_prob(confirming, r).argmax(axis=1) for r in by_seed.values()])
 
 
-def _log_prob(confirming: Confirming, record: Record) -> NDArray[np.float32]:
+def _log_prob(confirming: Confirming, record: Record) -> Float32:
     found = load_log_prob(confirming.folder.records_path, record.name)
     if found is None:
         raise StudyError(

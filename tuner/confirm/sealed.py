@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Float64, Int64
 from tuner.confirm.retest import Confirming, Retest
 from tuner.evaluation.metrics import confusion_matrix, scores
 from tuner.features.bank import FeatureBank
@@ -18,15 +18,12 @@ from tuner.features.views import view_key
 from tuner.home.baselines import PLAIN
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
-from tuner.imbalance.adjustment import adjust, effective_prior
-from tuner.training.bank.steps import HeadWeights
+from tuner.imbalance.adjustment import adjust_logits, effective_prior
 from tuner.training.final import head_log_prob, train_finals
 from tuner.training.free import FITS, original_features
+from tuner.training.head import HeadWeights
 from tuner.training.plan import plan_of
-from tuner.training.trial import make_head
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from tuner.training.trial import make_head, training_counts
 
 
 @dataclass(frozen=True)
@@ -34,16 +31,16 @@ class SealedImages:
     """The images of the sealed test.
 
     Attributes:
-        rows: Places in the study's table of images, int64 (n_test,).
+        images: Their numbers in the study's table of images, int64 (n_test,).
         labels: True classes, int64 (n_test,).
         groups: Which images come together, int64 (n_test,), or None.
         features: float32 (n_test, n_features).
     """
 
-    rows: IntArray
-    labels: IntArray
-    groups: IntArray | None
-    features: NDArray[np.float32]
+    images: Int64
+    labels: Int64
+    groups: Int64 | None
+    features: Float32
 
 
 def read_test(folder: StudyFolder, bank: FeatureBank) -> SealedImages:
@@ -52,26 +49,28 @@ def read_test(folder: StudyFolder, bank: FeatureBank) -> SealedImages:
     Raises:
         BankError: If a row is missing or damaged.
     """
-    images = folder.images
-    rows = images.test
+    table = folder.images
+    chosen = table.test
     augmentation = folder.config.augmentation
-    keys = [view_key(images.sha256[i], 0, augmentation=augmentation) for i in rows]
-    groups = None if images.groups is None else images.groups[rows]
-    return SealedImages(rows, images.labels[rows], groups, bank.read(keys))
+    keys = [view_key(table.sha256[i], 0, augmentation=augmentation) for i in chosen]
+    groups = None if table.groups is None else table.groups[chosen]
+    return SealedImages(
+        images=chosen, labels=table.labels[chosen], groups=groups, features=bank.read(keys)
+    )
 
 
 def score_settings(
     confirming: Confirming, retest: Retest, settings: Sequence[Record], test: SealedImages
-) -> dict[str, FloatArray]:
+) -> dict[str, Float64]:
     """Log probabilities of the test by setting, float64 (n_seeds, n_test, n_classes).
 
     The study seed comes first, with the head that `tuner train` writes; then the fresh ones,
     each trained as long as its own folds say.
     """
     seeds = [confirming.config.seed, *confirming.folds]
-    scored: dict[str, list[FloatArray]] = {setting.name: [] for setting in settings}
+    scored: dict[str, list[Float64]] = {setting.name: [] for setting in settings}
     for seed in seeds:
-        confirming.listener.step(f"sealed test, seed {seed}: heads of {len(settings)} settings")
+        confirming.listener.note(f"sealed test, seed {seed}: heads of {len(settings)} settings")
         for setting, head in zip(
             settings, _heads(confirming, retest, settings, seed=seed), strict=True
         ):
@@ -93,8 +92,8 @@ def _heads(
 
 
 def score_free(
-    confirming: Confirming, plain: FloatArray, test: SealedImages, *, taus: Mapping[str, float]
-) -> dict[str, FloatArray]:
+    confirming: Confirming, plain: Float64, test: SealedImages, *, taus: Mapping[str, float]
+) -> dict[str, Float64]:
     """Log probabilities of the free baselines; what has no seed is repeated for each.
 
     Args:
@@ -116,18 +115,16 @@ def score_free(
 
 
 def score_adjusted(
-    confirming: Confirming, setting: Record, log_prob: FloatArray, *, taus: Mapping[str, float]
-) -> dict[str, FloatArray]:
+    confirming: Confirming, setting: Record, log_prob: Float64, *, taus: Mapping[str, float]
+) -> dict[str, Float64]:
     """Logit adjustment of a setting's predictions, with the prior that its final head saw."""
-    images = np.arange(len(confirming.inputs.labels))
-    head, rows = make_head(
-        setting.params, confirming.inputs, images, config=confirming.config, key=-1
-    )
-    prior = effective_prior(rows, head.class_weight)
-    return {key: adjust(log_prob, prior, tau=tau) for key, tau in taus.items()}
+    inputs, places = confirming.inputs, np.arange(len(confirming.inputs.labels))
+    head = make_head(setting.params, inputs, places, config=confirming.config, fold=None)
+    prior = effective_prior(training_counts(head, inputs), head.class_weight)
+    return {key: adjust_logits(log_prob, prior, tau=tau) for key, tau in taus.items()}
 
 
-def sealed_record(setting: Record, log_prob: FloatArray, labels: IntArray) -> Record:
+def sealed_record(setting: Record, log_prob: Float64, labels: Int64) -> Record:
     """Record of a setting's model of the study seed on the sealed test.
 
     Args:

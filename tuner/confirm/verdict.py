@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tuner.confirm.decision import Judgement
 from tuner.evaluation.comparison import RecallDifference, images_needed
 from tuner.home.baselines import BALANCED, PLAIN, RECIPE, TITLES
+from tuner.home.confirmation import Verdict
 from tuner.home.free import FREE_TITLES
 
 _CLASSES_NAMED = 3
 
 Comparisons = Mapping[str, RecallDifference]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What to believe.
-
-    Attributes:
-        sentence: In words, with the numbers.
-        is_better: Whether the gains over plain cross-entropy and over the best free baseline
-            are both clearly above 0.
-    """
-
-    sentence: str
-    is_better: bool
 
 
 def give_verdict(
@@ -52,7 +38,7 @@ def give_verdict(
     told = judgement.comparisons
     if chosen == PLAIN:
         parts = _of_cross_entropy(told, best_free, n_settings=n_settings)
-        return Verdict(" ".join(parts), is_better=False)
+        return Verdict(sentence=" ".join(parts), is_better=False)
     name, gains = name_of(chosen), _gains(told, best_free)
     over_plain, over_free = told[PLAIN], told[best_free]
     if judgement.is_better:
@@ -77,7 +63,8 @@ def give_verdict(
             if over_free.high > 0
             else "",
         ]
-    return Verdict(" ".join(part for part in parts if part), judgement.is_better)
+    sentence = " ".join(part for part in parts if part)
+    return Verdict(sentence=sentence, is_better=judgement.is_better)
 
 
 def name_of(key: str) -> str:

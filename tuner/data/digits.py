@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import UInt8
 from tuner.errors import DataError
+from tuner.files import replacing_folder
 
 # Images kept of each digit, round(178 * (20 / 178) ** (digit / 9)): about 9 to 1.
 N_IMAGES = (178, 140, 110, 86, 67, 53, 41, 33, 25, 20)
@@ -45,18 +44,14 @@ def write_digits(folder: Path) -> Path:
 
 
 def _put(folder: Path) -> None:
-    """Write the digits beside their place, then rename."""
+    """Write the digits beside their place, and give them their name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        made, old = Path(place) / "made", Path(place) / "old"
-        _write(made)
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(made, folder)
-        except OSError:
-            if not _is_whole(folder):  # whole: somebody else was faster
-                raise
+    try:
+        with replacing_folder(folder) as made:
+            _write(made)
+    except OSError:
+        if not _is_whole(folder):  # whole: somebody else was faster
+            raise
 
 
 def _write(folder: Path) -> None:
@@ -72,7 +67,7 @@ def _write(folder: Path) -> None:
             (place / f"{number:03d}.png").write_bytes(_png(pixels))
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _png(pixels: UInt8) -> bytes:
     """Gray pixels of shape (height, width) as a PNG file, stored without compression.
 
     Compressors differ between builds of zlib, and the hash of a file decides its views.

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tuner.data.images import IMAGE_SUFFIXES
-from tuner.data.sources import SPLIT_PARTS, Entry, Listing, Problem, choose, some
+from tuner.data.sources import SPLIT_PARTS, Entry, Listing, Problem, choose
 from tuner.errors import DataError
+from tuner.text import some
 
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin"})
 
@@ -52,7 +53,7 @@ def list_folder(
     depth = 1 if _ships_split([path.split("/") for path in chosen], root=root) else 0
     labelled, layout_notes = _label(chosen, depth=depth, folders=walk.folders)
     entries = tuple(
-        Entry(_printable(path), _printable(label), is_test=is_test, reason=walk.files[path])
+        Entry(_with_escapes(path), _with_escapes(label), is_test=is_test, reason=walk.files[path])
         for path, label, is_test in labelled
     )
     return Listing(
@@ -81,14 +82,14 @@ def _walk(root: Path, *, skip: str, walk: _Walk) -> None:
                     else:
                         walk.files[path] = _bar_name(path)
         except OSError as error:
-            name = _printable(prefix.rstrip("/")) or "."
+            name = _with_escapes(prefix.rstrip("/")) or "."
             walk.problems.append(Problem(name, f"folder cannot be read: {error.strerror}"))
 
 
 def _add_link(item: os.DirEntry[str], *, path: str, root: Path, walk: _Walk) -> None:
     """Take a link to a file inside the root; name every other link."""
     if os.path.isdir(item.path):  # unlike item.is_dir(), False for a loop
-        walk.problems.append(Problem(_printable(path), "link to a folder is not followed"))
+        walk.problems.append(Problem(_with_escapes(path), "link to a folder is not followed"))
     else:
         walk.files[path] = bar_link(item.path, root=root) or _bar_name(path)
 
@@ -112,7 +113,7 @@ def _bar_name(path: str) -> str:
     return ""
 
 
-def _printable(path: str) -> str:
+def _with_escapes(path: str) -> str:
     """Path with the bytes that are not UTF-8 written as escapes."""
     return os.fsencode(path).decode(errors="backslashreplace") if _bar_name(path) else path
 

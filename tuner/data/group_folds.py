@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuner.data.sources import some
+from tuner.arrays import Int64
 from tuner.errors import SplitError
-
-IntArray = NDArray[np.int64]
+from tuner.text import some
 
 _TRIES = 50
 _PLACEMENTS = 100_000  # groups placed in all tries, about a second
@@ -36,22 +34,22 @@ class _GroupTable:
         n_of_class: Images of each class, int64 of shape (n_classes,).
     """
 
-    of_row: IntArray
-    start: IntArray
-    label: IntArray
-    n: IntArray
-    n_of_class: IntArray
+    of_row: Int64
+    start: Int64
+    label: Int64
+    n: Int64
+    n_of_class: Int64
 
 
 def divide_groups(
-    labels: IntArray,
-    groups: IntArray,
+    labels: Int64,
+    groups: Int64,
     *,
     class_names: Sequence[str],
     shares: Sequence[float],
     least: Sequence[int],
     seeds: Sequence[int],
-) -> IntArray:
+) -> Int64:
     """Bin of every image; no group is in two, and each class comes near its shares.
 
     Places groups greedily in a bounded number of orders and keeps the best balanced result. It
@@ -78,7 +76,7 @@ def divide_groups(
     targets = np.rint(np.outer(shares, table.n_of_class * unit)).astype(np.int64)
     n_groups = len(table.start) - 1
     largest = np.maximum.reduceat(table.n / table.n_of_class[table.label], table.start[:-1])
-    tries: list[tuple[int, int, int, IntArray, IntArray]] = []
+    tries: list[tuple[int, int, int, Int64, Int64]] = []
     for attempt in range(min(_TRIES, max(5, _PLACEMENTS // n_groups))):
         if attempt * n_groups >= _PLACEMENTS and any(n == 0 for n, *_ in tries):
             break  # many groups even out in any order
@@ -97,17 +95,19 @@ def divide_groups(
     return bins[table.of_row]
 
 
-def _group_table(labels: IntArray, groups: IntArray, *, n_classes: int) -> _GroupTable:
+def _group_table(labels: Int64, groups: Int64, *, n_classes: int) -> _GroupTable:
     names, of_row = np.unique(groups, return_inverse=True)
     pairs, n = np.unique(of_row * n_classes + labels, return_counts=True)
     start = np.searchsorted(pairs, np.arange(len(names) + 1) * n_classes)
     n_of_class = np.bincount(labels, minlength=n_classes)
-    return _GroupTable(of_row, start, pairs % n_classes, n, n_of_class)
+    return _GroupTable(
+        of_row=of_row, start=start, label=pairs % n_classes, n=n, n_of_class=n_of_class
+    )
 
 
 def _place(
-    table: _GroupTable, *, weight: IntArray, targets: IntArray, order: IntArray
-) -> tuple[IntArray, IntArray]:
+    table: _GroupTable, *, weight: Int64, targets: Int64, order: Int64
+) -> tuple[Int64, Int64]:
     """Bin of each group, put where the squares grow least, and the weights so filled.
 
     The squares are those of the gaps to `targets`, shape (n_bins, n_classes). Heavy groups come
@@ -125,7 +125,7 @@ def _place(
 
 
 def _cannot_divide(
-    table: _GroupTable, *, short: IntArray, class_names: Sequence[str], least: Sequence[int]
+    table: _GroupTable, *, short: Int64, class_names: Sequence[str], least: Sequence[int]
 ) -> SplitError:
     """Error that names the classes which lack images in some bin."""
     who = [

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from tuner.arrays import UInt8
 from tuner.errors import DataError
+from tuner.text import first_line
 
 # Where Pillow starts to warn of a decompression bomb (about 0.25 GiB of RGB); here it is an error.
 MAX_PIXELS = 89_478_485
@@ -51,7 +53,7 @@ _PILLOW_MODULES = r"PIL\."
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(_PILLOW_MODULES), 0)
 
 
-def read_image(path: Path, *, image_px: int) -> NDArray[np.uint8]:
+def read_image(path: Path, *, image_px: int) -> UInt8:
     """Read one picture as a square RGB array.
 
     Orientation from EXIF or XMP is applied, alpha is flattened on white, of an animation the
@@ -71,7 +73,7 @@ def read_image(path: Path, *, image_px: int) -> NDArray[np.uint8]:
     return read_image_bytes(read_bytes(path), name=str(path), image_px=image_px)
 
 
-def read_image_bytes(data: bytes, *, name: str, image_px: int) -> NDArray[np.uint8]:
+def read_image_bytes(data: bytes, *, name: str, image_px: int) -> UInt8:
     """`read_image` of a file's bytes; `name` is what errors call the file."""
     picture = decode_rgb(data, name=name)
     return np.array(picture.resize((image_px, image_px), Image.Resampling.BILINEAR))
@@ -147,8 +149,7 @@ def _reason(error: Exception) -> str:
         return "cannot be decoded: damaged, or not in a known image format"
     if isinstance(error, MemoryError):
         return "cannot be decoded: not enough memory"
-    lines = str(error).splitlines() or [type(error).__name__]
-    return f"cannot be decoded: {lines[0][:120]}"
+    return f"cannot be decoded: {first_line(error)[:120]}"
 
 
 def _hush_pillow() -> None:
@@ -199,7 +200,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")
 
 
-def _gray_8_bit(picture: Image.Image) -> NDArray[np.uint8]:
+def _gray_8_bit(picture: Image.Image) -> UInt8:
     """Gray of more than 8 bits as uint8 of shape (height, width); Pillow's convert clips it."""
     values = np.asarray(picture)
     if picture.mode == "F" or (picture.mode == "I" and picture.format != "PPM"):
@@ -209,7 +210,7 @@ def _gray_8_bit(picture: Image.Image) -> NDArray[np.uint8]:
     return gray
 
 
-def _undeclared_range(values: NDArray[Any], *, is_float: bool) -> NDArray[np.uint8]:
+def _undeclared_range(values: NDArray[Any], *, is_float: bool) -> UInt8:
     """Scale by the rule in `decode_rgb`."""
     is_finite = np.isfinite(values)
     if not is_finite.any():

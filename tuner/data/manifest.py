@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.folder import bar_link
-from tuner.data.sources import SPLIT_PARTS, Entry, Listing, choose, some
+from tuner.data.sources import SPLIT_PARTS, Entry, Listing, choose
 from tuner.errors import DataError
+from tuner.text import some
 
 MISSING = "file is missing"
 _OUTSIDE = "lies outside the data folder"
@@ -76,7 +77,7 @@ def list_manifest(
         split = SPLIT_PARTS[row.cells["split"].casefold()] if "test" in sides else None
         is_test = None if split is None else split == "test"
         group = row.cells[group_by] if group_by else None
-        entries.append(Entry(path, label, group, is_test, reason))
+        entries.append(Entry(path=path, label=label, group=group, is_test=is_test, reason=reason))
     chosen, chosen_notes = choose((e.path for e in entries), include=include, exclude=exclude)
     left = set(chosen)
     kept = sorted((e for e in entries if e.path in left), key=lambda entry: entry.path)

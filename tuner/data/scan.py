@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +17,7 @@ import PIL
 
 from tuner.data.images import decode_rgb, read_bytes
 from tuner.errors import DataError
+from tuner.files import write_whole
 
 _SAVE_EVERY_S = 30.0  # what a kill can cost
 
@@ -137,18 +138,11 @@ def _load(cache: Path) -> _Known:
 
 
 def _save(cache: Path, *, known: _Known) -> None:
-    """Write all results under a temporary name, then rename; a full disk only costs time."""
+    """Write all results; a full disk only costs time."""
     body = "".join(
         json.dumps([path, *stamp, result.sha256, result.reason]) + "\n"
         for path, (stamp, result) in sorted(known.items())
     )
-    temporary = ""
-    try:
+    with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        number, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.")
-        with open(number, "w", encoding="utf-8") as file:
-            file.write(_header(body) + "\n" + body)
-        os.replace(temporary, cache)
-    except OSError:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        write_whole(cache, _header(body) + "\n" + body)

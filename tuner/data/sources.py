@@ -116,12 +116,6 @@ def choose(
     return chosen, notes
 
 
-def some(items: Sequence[str], *, n: int = 3) -> str:
-    """First few items and how many more there are, for messages."""
-    more = f", and {len(items) - n} more" if len(items) > n else ""
-    return ", ".join(items[:n]) + more
-
-
 def _any_match(path: str, *, globs: Sequence[str]) -> bool:
     return any(glob_pattern(glob).fullmatch(path) for glob in globs)
 

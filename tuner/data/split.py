@@ -2,72 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Bool, Int64
 from tuner.data.group_folds import divide_groups
-from tuner.data.sources import some
+from tuner.data.image_table import TEST, ImageTable
 from tuner.errors import SplitError
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from tuner.text import some
 
 MIN_IN_FOLD = 2
 FEW_OUT_OF_FOLD = 20
 _STREAM = 0x73706C69  # keeps draws for splits apart from other draws of the same study seed
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Fold of every image.
-
-    Attributes:
-        fold: int64 of shape (n_images,): 0 to n_folds - 1, or -1 for the sealed test.
-        n_folds: Validation folds.
-    """
-
-    fold: IntArray
-    n_folds: int
-
-    def train_rows(self, k: int) -> IntArray:
-        """Rows that fold `k` trains on: every other fold, never the test; ascending."""
-        self._check_fold(k)
-        return np.flatnonzero((self.fold >= 0) & (self.fold != k))
-
-    def val_rows(self, k: int) -> IntArray:
-        """Rows that fold `k` validates on, ascending."""
-        self._check_fold(k)
-        return np.flatnonzero(self.fold == k)
-
-    @property
-    def search(self) -> IntArray:
-        """All rows outside the sealed test, ascending."""
-        return np.flatnonzero(self.fold >= 0)
-
-    @property
-    def test(self) -> IntArray:
-        """Rows of the sealed test, ascending; nothing in a search may read them."""
-        return np.flatnonzero(self.fold < 0)
-
-    def _check_fold(self, k: int) -> None:
-        if not 0 <= k < self.n_folds:  # -1 would open the sealed test
-            raise ValueError(f"fold {k} is not one of 0 to {self.n_folds - 1}")
-
-
 def make_split(
-    labels: IntArray,
+    labels: Int64,
     *,
     class_names: Sequence[str],
     n_folds: int,
     test_fraction: float,
     seed: int,
-    groups: IntArray | None = None,
-    is_shipped_test: BoolArray | None = None,
-) -> Split:
+    groups: Int64 | None = None,
+    is_shipped_test: Bool | None = None,
+) -> Int64:
     """Seal a stratified test and divide the rest into stratified folds.
 
     Without groups each class gives ``round(test_fraction * n)`` images to the test (at least
@@ -76,7 +35,7 @@ def make_split(
     shares; the best balanced of several orders is taken. The result depends on nothing but the
     arguments, and not on the order of the classes.
 
-    To divide the images outside a sealed test anew, pass ``is_shipped_test=split.fold < 0``.
+    To divide the images outside a sealed test anew, pass ``is_shipped_test=table.is_test``.
 
     Args:
         labels: int64 of shape (n_images,), places in `class_names`.
@@ -86,6 +45,9 @@ def make_split(
         seed: 0 or more.
         groups: int64 of shape (n_images,); no group crosses a border. None: each image alone.
         is_shipped_test: bool of shape (n_images,), a test to be kept as it is. None: draw one.
+
+    Returns:
+        Fold of each image, int64 of shape (n_images,): 0 to n_folds - 1, or `TEST`.
 
     Raises:
         SplitError: If a class has too few images or groups for its place in the test and in
@@ -110,7 +72,7 @@ def make_split(
     tests = [test_fraction] if is_shipped_test is None else []
     shares = [*tests, *[(1 - sum(tests)) / n_folds] * n_folds]
     least = [*[1 for _ in tests], *[MIN_IN_FOLD] * n_folds]
-    fold = np.full(len(labels), -1, dtype=np.int64)
+    fold = np.full(len(labels), TEST, dtype=np.int64)
     if groups is None:
         drawn = test_fraction if is_shipped_test is None else None
         fold[rows] = _stratified(labels[rows], n_folds=n_folds, test_fraction=drawn, seed=seed)
@@ -123,34 +85,27 @@ def make_split(
             least=least,
             seeds=[seed, _STREAM],
         )
-        fold[rows] = bins - len(tests)
-    return Split(fold, n_folds)
+        fold[rows] = bins - len(tests)  # a drawn test is bin 0, so fold -1: `TEST`
+    return fold
 
 
-def split_fingerprint(split: Split, sha256: Sequence[str]) -> str:
-    """SHA-256 over which image, known by the hash of its bytes, is in which fold."""
-    lines = sorted(f"{image} {fold}" for image, fold in zip(sha256, split.fold, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def small_class_warnings(split: Split, labels: IntArray, class_names: Sequence[str]) -> list[str]:
+def small_class_warnings(table: ImageTable) -> list[str]:
     """One sentence for each class whose recall rests on fewer than 20 images."""
-    counts = np.bincount(labels[split.search], minlength=len(class_names))
     return [
         f"class {name!r} has {n} out-of-fold images, fewer than {FEW_OUT_OF_FOLD}: "
         f"one image moves its recall by {1 / n:.2f}"
-        for name, n in zip(class_names, counts.tolist(), strict=True)
+        for name, n in zip(table.class_names, table.search_counts.tolist(), strict=True)
         if 0 < n < FEW_OUT_OF_FOLD
     ]
 
 
 def _shipped_counts(
-    labels: IntArray,
+    labels: Int64,
     *,
     class_names: Sequence[str],
-    is_test: BoolArray,
-    groups: IntArray | None,
-) -> IntArray:
+    is_test: Bool,
+    groups: Int64 | None,
+) -> Int64:
     """Shipped test images of each class; raises when a class has none or a group crosses."""
     counts = np.bincount(labels[is_test], minlength=len(class_names)).astype(np.int64)
     if missing := [repr(name) for name, n in zip(class_names, counts, strict=True) if n == 0]:
@@ -174,7 +129,7 @@ def _shipped_counts(
 
 
 def _check_counts(
-    labels: IntArray, *, class_names: Sequence[str], n_folds: int, n_shipped: IntArray | None
+    labels: Int64, *, class_names: Sequence[str], n_folds: int, n_shipped: Int64 | None
 ) -> None:
     """Raise when a class cannot have two images in each fold and one in the test."""
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
@@ -195,10 +150,8 @@ def _check_counts(
     )
 
 
-def _stratified(
-    labels: IntArray, *, n_folds: int, test_fraction: float | None, seed: int
-) -> IntArray:
-    """Fold of every image, -1 for the test, each image for itself."""
+def _stratified(labels: Int64, *, n_folds: int, test_fraction: float | None, seed: int) -> Int64:
+    """Fold of every image, `TEST` for the test, each image for itself."""
     order = np.random.default_rng([seed, _STREAM]).permutation(len(labels))
     shuffled = labels[order]
     fold = np.empty(len(labels), dtype=np.int64)
@@ -209,7 +162,7 @@ def _stratified(
         n_test = (
             0 if test_fraction is None else min(most, max(1, round(test_fraction * len(rows))))
         )
-        fold[rows[:n_test]] = -1
+        fold[rows[:n_test]] = TEST
         # Going on where the last class ended keeps the folds equally large.
         fold[rows[n_test:]] = (n_placed + np.arange(len(rows) - n_test)) % n_folds
         n_placed += len(rows) - n_test

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.arrays import Int64
 from tuner.evaluation.metrics import balanced_loss
 
-IntArray = NDArray[np.int64]
 LogProbabilities = NDArray[np.floating]
 
 
@@ -21,7 +21,7 @@ class Calibration(NamedTuple):
     brier: float
 
 
-def calibration(log_prob: LogProbabilities, labels: IntArray) -> Calibration:
+def calibration(log_prob: LogProbabilities, labels: Int64) -> Calibration:
     """Balanced negative log-likelihood, expected calibration error and Brier score.
 
     Args:
@@ -39,7 +39,7 @@ def calibration(log_prob: LogProbabilities, labels: IntArray) -> Calibration:
 
 
 def expected_calibration_error(
-    log_prob: LogProbabilities, labels: IntArray, *, n_bins: int = 15
+    log_prob: LogProbabilities, labels: Int64, *, n_bins: int = 15
 ) -> float:
     """Mean gap between confidence and accuracy, top label, equal-width bins.
 
@@ -67,7 +67,7 @@ def expected_calibration_error(
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def brier_score(log_prob: LogProbabilities, labels: IntArray) -> float:
+def brier_score(log_prob: LogProbabilities, labels: Int64) -> float:
     """Mean over images of the squared distance to the one-hot label, summed over classes.
 
     Args:

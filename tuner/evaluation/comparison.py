@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from tuner.arrays import Bool, Float64, Int64
 
 # With fewer, 95 % intervals were seen to cover too little (docs/notes/007-intervals.md).
 FEW_IMAGES = 5
@@ -61,12 +58,12 @@ class RecallDifference:
 
 
 def macro_recall_difference(
-    hits_a: BoolArray,
-    hits_b: BoolArray,
+    hits_a: Bool,
+    hits_b: Bool,
     *,
-    labels: IntArray,
+    labels: Int64,
     n_classes: int,
-    groups: IntArray | None = None,
+    groups: Int64 | None = None,
     confidence: float = 0.95,
 ) -> RecallDifference:
     """Gain in macro recall of model a over model b, with a t interval.
@@ -140,21 +137,21 @@ def macro_recall_difference(
 class _Cells(NamedTuple):
     """Images of one group and class."""
 
-    of_image: IntArray  # (n_images,)
-    group: IntArray  # (n_cells,)
-    label: IntArray  # (n_cells,)
-    size: IntArray  # (n_cells,)
-    groups_of_class: IntArray  # (n_classes,)
+    of_image: Int64  # (n_images,)
+    group: Int64  # (n_cells,)
+    label: Int64  # (n_cells,)
+    size: Int64  # (n_cells,)
+    groups_of_class: Int64  # (n_classes,)
 
 
 class _Variance(NamedTuple):
-    classes: FloatArray
+    classes: Float64
     seeds: float
     total: float
     degrees_of_freedom: float
 
 
-def _support(hits_a: BoolArray, hits_b: BoolArray, labels: IntArray, n_classes: int) -> IntArray:
+def _support(hits_a: Bool, hits_b: Bool, labels: Int64, n_classes: int) -> Int64:
     if hits_a.ndim != 2 or hits_a.shape != hits_b.shape or hits_a.shape[1:] != labels.shape:
         raise ValueError(
             "hits need the shape (n_seeds, n_images) of labels (n_images,), "
@@ -166,14 +163,14 @@ def _support(hits_a: BoolArray, hits_b: BoolArray, labels: IntArray, n_classes: 
     return support
 
 
-def _class_means(x: FloatArray, labels: IntArray, support: IntArray) -> FloatArray:
+def _class_means(x: Float64, labels: Int64, support: Int64) -> Float64:
     """(n_seeds, n_classes) from (n_seeds, n_images)."""
     return np.stack([np.bincount(labels, weights=row, minlength=len(support)) for row in x]) / (
         support
     )
 
 
-def _cells(labels: IntArray, groups: IntArray | None, n_classes: int) -> _Cells:
+def _cells(labels: Int64, groups: Int64 | None, n_classes: int) -> _Cells:
     group = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     pairs, of_image, size = np.unique(
         group * n_classes + labels, return_inverse=True, return_counts=True
@@ -182,7 +179,7 @@ def _cells(labels: IntArray, groups: IntArray | None, n_classes: int) -> _Cells:
     return _Cells(of_image, pairs // n_classes, label, size, np.bincount(label))
 
 
-def _contributions(residual: FloatArray, cells: _Cells, support: IntArray) -> FloatArray:
+def _contributions(residual: Float64, cells: _Cells, support: Int64) -> Float64:
     """What each cell adds to the gain of each seed, (n_seeds, n_cells), leverage corrected."""
     sums = np.stack(
         [np.bincount(cells.of_image, weights=row, minlength=len(cells.size)) for row in residual]
@@ -193,7 +190,7 @@ def _contributions(residual: FloatArray, cells: _Cells, support: IntArray) -> Fl
     return np.asarray(sums / (len(support) * n * np.sqrt(1 - leverage)))
 
 
-def _added_variance(residual: FloatArray, cells: _Cells, support: IntArray) -> FloatArray:
+def _added_variance(residual: Float64, cells: _Cells, support: Int64) -> Float64:
     """What the added groups add to the variance of each class, (n_classes,)."""
     sums = np.bincount(cells.of_image, weights=residual.mean(axis=0))
     squares = cells.size.astype(np.float64) ** 2
@@ -204,9 +201,7 @@ def _added_variance(residual: FloatArray, cells: _Cells, support: IntArray) -> F
     return np.asarray(_ADDED_GROUPS * pooled * (typical / (len(support) * support)) ** 2)
 
 
-def _variance(
-    z: FloatArray, gain_of_seed: FloatArray, cells: _Cells, added: FloatArray
-) -> _Variance:
+def _variance(z: Float64, gain_of_seed: Float64, cells: _Cells, added: Float64) -> _Variance:
     n_seeds = len(z)
     in_group = np.stack([np.bincount(cells.group, weights=row) for row in z])
     of_group = in_group.mean(axis=0)
@@ -227,9 +222,7 @@ def _variance(
     return _Variance(classes, seeds, total, max(float(total**2 / noise), 1.0))
 
 
-def _warning(
-    support: IntArray, cells: _Cells, *, n_told_apart: int, noun: str, n_seeds: int
-) -> str:
+def _warning(support: Int64, cells: _Cells, *, n_told_apart: int, noun: str, n_seeds: int) -> str:
     n_images, n_groups = int(support.min()), int(cells.groups_of_class.min())
     reasons = []
     if n_images < FEW_IMAGES:
@@ -271,7 +264,7 @@ class ImagesNeeded:
 
 def images_needed(
     difference: RecallDifference,
-    support: Sequence[int] | IntArray,
+    support: Sequence[int] | Int64,
     *,
     resolution: float = 0.02,
     confidence: float = 0.95,
@@ -305,7 +298,7 @@ def images_needed(
     n_needed = int(np.searchsorted(held, share * held[-1])) + 1
     classes = tuple(int(k) for k in order[:n_needed])
     images = tuple(math.ceil(support[k] * times) for k in classes) if has_room else ()
-    return ImagesNeeded(gain, times, classes, images)
+    return ImagesNeeded(gain=gain, times=times, classes=classes, images=images)
 
 
 def _round_up(x: float) -> float:
@@ -315,7 +308,7 @@ def _round_up(x: float) -> float:
     return round(math.ceil(x / unit - 1e-9) * unit, 10)
 
 
-def exact_mcnemar(gained: IntArray | int, lost: IntArray | int) -> FloatArray:
+def exact_mcnemar(gained: Int64 | int, lost: Int64 | int) -> Float64:
     """Two-sided p value that gained and lost images are equally likely, exact.
 
     Args:
@@ -336,7 +329,7 @@ def exact_mcnemar(gained: IntArray | int, lost: IntArray | int) -> FloatArray:
     return np.minimum(2 * np.asarray(bdtr(fewer, disagreements, 0.5), dtype=np.float64), 1.0)
 
 
-def holm(p: FloatArray) -> FloatArray:
+def holm(p: Float64) -> Float64:
     """P values adjusted for their number, Holm's step-down.
 
     Args:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from tuner.arrays import Float64, Int64
 
 
-def macro_recall_standard_error(matrix: IntArray) -> float:
+def macro_recall_standard_error(matrix: Int64) -> float:
     """Standard error of macro recall, ``sqrt(sum r (1 - r) / n) / C``.
 
     Each class is a binomial sample of its images. Shrunken recalls, ``(k + 1/2) / (n + 1)``,
@@ -28,9 +26,40 @@ def macro_recall_standard_error(matrix: IntArray) -> float:
     return float(np.sqrt((recall * (1 - recall) / support).sum()) / len(matrix))
 
 
+def macro_recall_interval(matrix: Int64, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of macro recall, from Wilson's intervals of the recalls of the classes.
+
+    Recovers the variances at both limits (MOVER): unlike a symmetric interval it stays within
+    [0, 1] and keeps its width where all or no images of a small class are found.
+
+    Args:
+        matrix: Confusion counts, rows true, int64 (n_classes, n_classes).
+        confidence: In (0, 1).
+
+    Returns:
+        Lower and upper limit; images only, as `macro_recall_standard_error`.
+
+    Example:
+        >>> low, high = macro_recall_interval(np.array([[90, 10], [2, 8]]))
+        >>> round(low, 3), round(high, 3)
+        (0.691, 0.925)
+
+    References:
+        Zou & Donner, Construction of confidence limits about effect measures, Statistics in
+        Medicine 2008, equation 6, for a mean of independent shares.
+    """
+    counts = np.asarray(matrix)
+    support, found = counts.sum(axis=1), np.diag(counts)
+    recall = found / np.maximum(support, 1)
+    low, high = wilson_interval(found, support, confidence=confidence)
+    below = np.sqrt(((recall - low) ** 2).sum()) / len(counts)
+    above = np.sqrt(((high - recall) ** 2).sum()) / len(counts)
+    return float(recall.mean() - below), float(recall.mean() + above)
+
+
 def wilson_interval(
-    k: IntArray | int, n: IntArray | int, *, confidence: float = 0.95
-) -> tuple[FloatArray, FloatArray]:
+    k: Int64 | int, n: Int64 | int, *, confidence: float = 0.95
+) -> tuple[Float64, Float64]:
     """Wilson's score interval of a share, ``k`` of ``n``.
 
     Args:

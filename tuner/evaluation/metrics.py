@@ -8,20 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from tuner.arrays import Float64, Int64
 
 
 class ClassTable(NamedTuple):
     """Per-class numbers of a confusion matrix, each of shape (n_classes,)."""
 
-    recall: FloatArray
-    precision: FloatArray
-    f1: FloatArray
-    support: IntArray
+    recall: Float64
+    precision: Float64
+    f1: Float64
+    support: Int64
 
 
-def confusion_matrix(y_true: IntArray, y_pred: IntArray, *, n_classes: int) -> IntArray:
+def confusion_matrix(y_true: Int64, y_pred: Int64, *, n_classes: int) -> Int64:
     """Counts with true classes as rows and predicted ones as columns.
 
     Args:
@@ -36,7 +35,7 @@ def confusion_matrix(y_true: IntArray, y_pred: IntArray, *, n_classes: int) -> I
     return flat.reshape(n_classes, n_classes).astype(np.int64)
 
 
-def class_table(matrix: IntArray) -> ClassTable:
+def class_table(matrix: Int64) -> ClassTable:
     """Recall, precision, F1 and support of every class; 0 where nothing can be divided."""
     hits = np.diag(matrix).astype(np.float64)
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
@@ -48,23 +47,23 @@ def class_table(matrix: IntArray) -> ClassTable:
     )
 
 
-def macro_recall(matrix: IntArray) -> float:
+def macro_recall(matrix: Int64) -> float:
     """Mean recall over classes (balanced accuracy)."""
     return float(class_table(matrix).recall.mean())
 
 
-def macro_f1(matrix: IntArray) -> float:
+def macro_f1(matrix: Int64) -> float:
     """Mean of the classes' F1 scores (scikit-learn's ``average="macro"``)."""
     return float(class_table(matrix).f1.mean())
 
 
-def g_mean(matrix: IntArray) -> float:
+def g_mean(matrix: Int64) -> float:
     """Geometric mean of the recalls; 0 as soon as one class is never found."""
     recall = class_table(matrix).recall
     return float(np.exp(np.log(recall).mean())) if (recall > 0).all() else 0.0
 
 
-def mcc(matrix: IntArray) -> float:
+def mcc(matrix: Int64) -> float:
     """Matthews correlation coefficient of K classes (Gorodkin 2004); 0 when undefined."""
     m = matrix.astype(np.float64)
     true, predicted, total, hits = m.sum(axis=1), m.sum(axis=0), m.sum(), np.trace(m)
@@ -72,34 +71,35 @@ def mcc(matrix: IntArray) -> float:
     return float((hits * total - true @ predicted) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def accuracy(matrix: IntArray) -> float:
+def accuracy(matrix: Int64) -> float:
     """Share of images on the diagonal."""
     return float(np.trace(matrix) / matrix.sum())
 
 
-METRICS: dict[str, Callable[[IntArray], float]] = {
+METRICS: dict[str, Callable[[Int64], float]] = {
     "macro_recall": macro_recall,
     "macro_f1": macro_f1,
     "g_mean": g_mean,
     "mcc": mcc,
     "accuracy": accuracy,
 }
+SCORES = (*METRICS, "min_recall")
 
 
-def scores(matrix: IntArray) -> dict[str, float]:
+def scores(matrix: Int64) -> dict[str, float]:
     """All summary metrics of a matrix, with the worst recall as ``min_recall``."""
     summary = {name: metric(matrix) for name, metric in METRICS.items()}
     return summary | {"min_recall": float(class_table(matrix).recall.min())}
 
 
-def log_softmax(logits: NDArray[np.floating]) -> FloatArray:
+def log_softmax(logits: NDArray[np.floating]) -> Float64:
     """Log probabilities, float64, over the last axis."""
     z = np.asarray(logits, dtype=np.float64)
     z = z - z.max(axis=-1, keepdims=True)
     return np.asarray(z - np.log(np.exp(z).sum(axis=-1, keepdims=True)), dtype=np.float64)
 
 
-def balanced_loss(log_prob: FloatArray, y_true: IntArray) -> float:
+def balanced_loss(log_prob: Float64, y_true: Int64) -> float:
     """Cross-entropy averaged over the images of each class, then over classes.
 
     Free of gamma, alpha and class weights, so it is comparable between trials.
@@ -119,6 +119,6 @@ def balanced_loss(log_prob: FloatArray, y_true: IntArray) -> float:
     return float((sums[present] / counts[present]).mean())
 
 
-def _divide(numerator: FloatArray, denominator: IntArray) -> FloatArray:
+def _divide(numerator: Float64, denominator: Int64) -> Float64:
     out = np.zeros(len(numerator), dtype=np.float64)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)

@@ -6,16 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, UInt8
 from tuner.features.weights.resolve import ResolvedWeights, load_backbone_weights
 
 N_FEATURES = 2048
-
-UInt8Array = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 
 def build_backbone(weights: ResolvedWeights, *, precision: str = "float32") -> Any:
@@ -79,7 +75,7 @@ class Extractor:
         self._features, self._views = _compile_graph(features), _compile_graph(apply_views)
         self._images = _compile_graph(lambda pixels: ops.cast(pixels, "float32"))
 
-    def __call__(self, pixels: UInt8Array, transforms: FloatArray | None = None) -> Any:
+    def __call__(self, pixels: UInt8, transforms: Float32 | None = None) -> Any:
         """Features on the device, float32 (batch, 2048); `transforms` asks for views."""
         if transforms is None:
             return self._features(self._images(pixels))

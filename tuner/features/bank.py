@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64
 from tuner.errors import BankError
 from tuner.files import listed, sweep, write_whole
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 _FORMAT = 1
 
@@ -115,7 +112,7 @@ class FeatureBank:
             self._verify(chunk)
         return [key for key in dict.fromkeys(keys) if key not in self._places]
 
-    def add(self, keys: Sequence[str], features: FloatArray) -> None:
+    def add(self, keys: Sequence[str], features: Float32) -> None:
         """Write one whole chunk; after a kill it is there entirely or not at all.
 
         Args:
@@ -158,7 +155,7 @@ class FeatureBank:
         for row, key in enumerate(keys):
             self._places[key] = _Place(chunk, row)
 
-    def read(self, keys: Sequence[str]) -> FloatArray:
+    def read(self, keys: Sequence[str]) -> Float32:
         """Features of the keys in their order, float32 (n_keys, n_features).
 
         Raises:
@@ -177,10 +174,10 @@ class FeatureBank:
         number = {chunk: i for i, chunk in enumerate(chunks)}
         places = [self._places[key] for key in keys]
         return BankRows(
-            [self.folder / f"{chunk}.npy" for chunk in chunks],
-            np.array([number[place.chunk] for place in places], dtype=np.int64),
-            np.array([place.row for place in places], dtype=np.int64),
-            self._n_features,
+            files=[self.folder / f"{chunk}.npy" for chunk in chunks],
+            chunk=np.array([number[place.chunk] for place in places], dtype=np.int64),
+            row=np.array([place.row for place in places], dtype=np.int64),
+            n_features=self._n_features,
         )
 
     def _check_all(self, keys: Sequence[str]) -> None:
@@ -231,8 +228,8 @@ class BankRows:
     """
 
     files: Sequence[Path]
-    chunk: IntArray
-    row: IntArray
+    chunk: Int64
+    row: Int64
     n_features: int
 
     @property
@@ -240,7 +237,7 @@ class BankRows:
         """Rows and features."""
         return len(self.row), self.n_features
 
-    def take(self, rows: IntArray) -> FloatArray:
+    def take(self, rows: Int64) -> Float32:
         """Rows by number, float32 (n, n_features).
 
         Raises:

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, UInt8
 from tuner.config import AugmentationConfig
 from tuner.data.images import read_bytes, read_image_bytes
 from tuner.errors import DataError
 from tuner.features.backbone import Extractor
 from tuner.features.bank import FeatureBank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
-
-UInt8Array = NDArray[np.uint8]
+from tuner.home.listener import Progress
 
 _CHUNK_ROWS = 512
 _BATCHES_AHEAD = 4
@@ -34,24 +33,6 @@ class ViewOf(NamedTuple):
     path: Path
     sha256: str
     view: int
-
-
-class Progress(NamedTuple):
-    """How far extraction is: rows of this run, and seconds since it began."""
-
-    done: int
-    total: int
-    seconds: float
-
-    @property
-    def rows_per_s(self) -> float:
-        """Rows a second so far."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """Time left at the mean speed so far."""
-        return (self.total - self.done) / self.rows_per_s if self.done else float("inf")
 
 
 OnProgress = Callable[[Progress], None]
@@ -171,8 +152,8 @@ def _parts(missing: Sequence[str], rows: dict[str, ViewOf]) -> tuple[list[str], 
 
 
 class _Batch(NamedTuple):
-    pixels: UInt8Array
-    transforms: NDArray[np.float32] | None
+    pixels: UInt8
+    transforms: Float32 | None
     n_rows: int
 
 
@@ -196,7 +177,7 @@ def _batches(
         yield _Batch(pixels, transforms if part[0][0].view else None, len(part))
 
 
-_Read = tuple[ViewOf, "Future[UInt8Array]"]
+_Read = tuple[ViewOf, "Future[UInt8]"]
 
 
 def _start_reads(part: Sequence[ViewOf], pool: ThreadPoolExecutor, image_px: int) -> list[_Read]:
@@ -208,7 +189,7 @@ def _start_reads(part: Sequence[ViewOf], pool: ThreadPoolExecutor, image_px: int
     return reads
 
 
-def read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
+def read_pixels(row: ViewOf, image_px: int) -> UInt8:
     """Pixels of a file that still is the one that was indexed, uint8 (image_px, image_px, 3).
 
     Raises:
@@ -226,7 +207,7 @@ def read_pixels(row: ViewOf, image_px: int) -> UInt8Array:
     return read_image_bytes(data, name=str(row.path), image_px=image_px)
 
 
-def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[NDArray[np.float32]]:
+def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[Float32]:
     """Features of each batch; one batch stays in flight while the next is put together."""
     in_flight: deque[tuple[Any, int]] = deque()
     for batch in batches:

@@ -24,7 +24,7 @@ from tuner.home import Home
 # Rows a pass: enough to fill the device, few enough for a small card at 224 px.
 _BATCH = {"cpu": 32, "gpu": 128}
 
-FillWith = Callable[["FeatureSource", Sequence[Sequence[ViewOf]], OnProgress], int]
+FillWith = Callable[[Sequence[Sequence[ViewOf]], OnProgress], int]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,21 @@ class FeatureSource:
             self.bank.refresh()
             if self.fill_with is None:
                 return fill_bank(
-                    self.bank, wanted, self.extractor, **self._settings, on_progress=on_progress
+                    self.bank,
+                    wanted,
+                    self.extractor,
+                    image_px=self.config.data.image_px,
+                    augmentation=self.config.augmentation,
+                    batch_size=self._batch_size,
+                    on_progress=on_progress,
                 )
-            settings = self._settings
-            del settings["image_px"]
-            chunks = missing_chunks(self.bank, wanted, **settings)
-            return self.fill_with(self, chunks, on_progress) if chunks else 0
+            chunks = missing_chunks(
+                self.bank,
+                wanted,
+                augmentation=self.config.augmentation,
+                batch_size=self._batch_size,
+            )
+            return self.fill_with(chunks, on_progress) if chunks else 0
 
     def backbone(self) -> Any:
         """ResNet50 with the study's weights and precision, built anew."""
@@ -91,15 +100,19 @@ class FeatureSource:
         self, chunks: Sequence[Sequence[ViewOf]], extractor: Extractor, *, on_progress: OnProgress
     ) -> int:
         """Compute whole chunks that `fill_with` was handed; takes no turns."""
-        return fill_chunks(self.bank, chunks, extractor, **self._settings, on_progress=on_progress)
+        return fill_chunks(
+            self.bank,
+            chunks,
+            extractor,
+            image_px=self.config.data.image_px,
+            augmentation=self.config.augmentation,
+            batch_size=self._batch_size,
+            on_progress=on_progress,
+        )
 
     @property
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "image_px": self.config.data.image_px,
-            "augmentation": self.config.augmentation,
-            "batch_size": _BATCH[self.device.kind],
-        }
+    def _batch_size(self) -> int:
+        return _BATCH[self.device.kind]
 
 
 def open_features(
@@ -121,4 +134,4 @@ def open_features(
         "device": device.kind,
     }
     bank = FeatureBank(home.features, identity, n_features=N_FEATURES)
-    return FeatureSource(bank, weights, device, config)
+    return FeatureSource(bank=bank, weights=weights, device=device, config=config)

@@ -7,11 +7,9 @@ import json
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Float64
 from tuner.config import AugmentationConfig
-
-FloatArray = NDArray[np.float64]
 
 
 class ViewParameters(NamedTuple):
@@ -45,7 +43,7 @@ def view_parameters(sha256: str, view: int, *, augmentation: AugmentationConfig)
     )
 
 
-def affine_matrix(parameters: ViewParameters, *, image_px: int) -> FloatArray:
+def affine_matrix(parameters: ViewParameters, *, image_px: int) -> Float64:
     """Map from output to input pixels (y, x, 1), float64 (3, 3).
 
     Rotation, shift and zoom about the centre, then the flip, in one resample: the composition
@@ -60,11 +58,11 @@ def affine_matrix(parameters: ViewParameters, *, image_px: int) -> FloatArray:
     to_centre = np.array([[1, 0, middle], [0, 1, middle], [0, 0, 1]])
     from_centre = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
     flip = np.array([[1, 0, 0], [0, -1, image_px - 1.0], [0, 0, 1]])
-    matrix: FloatArray = to_centre @ rotation @ shift @ zoom @ from_centre
+    matrix: Float64 = to_centre @ rotation @ shift @ zoom @ from_centre
     return matrix @ flip if p.is_flipped else matrix
 
 
-def keras_transform(matrix: FloatArray) -> NDArray[np.float32]:
+def keras_transform(matrix: Float64) -> Float32:
     """The eight numbers of `keras.ops.image.affine_transform` (x before y), float32 (8,)."""
     (yy, yx, y0), (xy, xx, x0) = matrix[0], matrix[1]
     return np.array([xx, xy, x0, yx, yy, y0, 0, 0], dtype=np.float32)

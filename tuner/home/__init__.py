@@ -1,4 +1,7 @@
-"""What lies on disk: studies, images, records, the seal. Neither Optuna nor Keras is loaded."""
+"""What lies on disk: studies, images, records, the seal; and who is told or keeps what happens.
+
+Neither Optuna nor Keras is loaded.
+"""
 
 from tuner.home.home import Home
 

@@ -13,9 +13,15 @@ def baselines(*, n_classes: int) -> dict[str, Setting]:
     """
     plain_alpha, recipe_alpha = (0.5, 0.5) if n_classes == 2 else (1.0, 0.25)
     return {
-        "cross_entropy": Setting(0.0, plain_alpha, 0, "none"),
-        "balanced": Setting(0.0, plain_alpha, 0, "balanced"),
-        "published_recipe": Setting(2.0, recipe_alpha, 4, "balanced"),
+        "cross_entropy": Setting(
+            gamma=0.0, alpha=plain_alpha, augmentation_multiplier=0, class_weight_mode="none"
+        ),
+        "balanced": Setting(
+            gamma=0.0, alpha=plain_alpha, augmentation_multiplier=0, class_weight_mode="balanced"
+        ),
+        "published_recipe": Setting(
+            gamma=2.0, alpha=recipe_alpha, augmentation_multiplier=4, class_weight_mode="balanced"
+        ),
     }
 
 

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tuner.config import StudyConfig, resolve_alpha
-from tuner.data.index import ImageIndex, read_index
-from tuner.data.split import Split, make_split
+from tuner.config import StudyConfig, dump_study, incomparable_changes, resolve_alpha
+from tuner.data.image_table import ImageTable
+from tuner.data.reading import read_image_table
+from tuner.data.split import make_split
+from tuner.errors import StudyError
+from tuner.files import write_whole
 from tuner.home import Home
-from tuner.home.study_folder import (
-    StudyFolder,
-    check_unchanged,
-    create_study_folder,
-    keep_settings,
-)
+from tuner.home.images_csv import write_images
+from tuner.home.seal import write_seal
+from tuner.home.study_folder import StudyFolder, check_whole
 from tuner.versions import git_state, package_versions
 
 NEAR_DUPLICATES = "near_duplicates"  # value of `data.group_by` that is no column
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A study whose folder is there.
-
-    Attributes:
-        config: The resolved study file.
-        folder: Its folder in the home.
-        index: The images as they are now.
-        is_new: Whether this call created the folder.
-    """
-
-    config: StudyConfig
-    folder: StudyFolder
-    index: ImageIndex
-    is_new: bool
-
-
 def read_images(
     config: StudyConfig, home: Home, *, on_progress: Callable[[int, int], None] | None = None
-) -> ImageIndex:
-    """Index of the study's images; near-duplicates are not in groups yet (`with_groups`).
+) -> ImageTable:
+    """The study's images as they are now, not split.
+
+    Near-duplicates are not in groups yet (see `with_groups`).
 
     Raises:
         DataError: If the images or the manifest cannot be used.
     """
-    return read_index(
+    return read_image_table(
         config.data.source,
         home=home.path,
         root=config.data.root,
@@ -57,71 +46,164 @@ def read_images(
     )
 
 
-def with_groups(config: StudyConfig, index: ImageIndex, folder: StudyFolder) -> ImageIndex:
-    """The index with the near-duplicate groups that a study of the same images began with.
+def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
+    """The table with the near-duplicate groups that a study of the same images began with.
 
     Found anew, on another machine or by a later version, they might differ; what a study goes on
-    with must not. The index comes back as it is where there is nothing to take.
+    with must not. The table comes back as it is where there is nothing to take.
     """
-    if is_grouped(config, index) or not folder.exists:
-        return index
+    if is_grouped(config, table) or not folder.exists:
+        return table
     then = folder.images
-    is_same = then.paths == list(index.paths) and then.sha256 == list(index.sha256)
+    is_same = then.paths == table.paths and then.sha256 == table.sha256
     if folder.config.data.group_by != NEAR_DUPLICATES or not is_same:
-        return index
-    return replace(index, groups=then.groups)
+        return table
+    return replace(table, groups=then.groups)
 
 
-def is_grouped(config: StudyConfig, index: ImageIndex) -> bool:
-    """Whether the index has the groups that the study asks for."""
-    return config.data.group_by != NEAR_DUPLICATES or index.groups is not None
+def is_grouped(config: StudyConfig, table: ImageTable) -> bool:
+    """Whether the table has the groups that the study asks for."""
+    return config.data.group_by != NEAR_DUPLICATES or table.groups is not None
 
 
-def split_images(config: StudyConfig, index: ImageIndex) -> Split:
+def split_images(config: StudyConfig, table: ImageTable) -> ImageTable:
     """Seal the test and deal the folds, by the study seed alone.
 
     Raises:
         SplitError: If a class is too small.
         ValueError: If near-duplicates are to be grouped and are not: they would leak.
     """
-    if not is_grouped(config, index):
+    if not is_grouped(config, table):
         raise ValueError("near-duplicates are not in groups yet")
-    return make_split(
-        index.labels,
-        class_names=index.class_names,
+    fold = make_split(
+        table.labels,
+        class_names=table.class_names,
         n_folds=config.split.folds,
         test_fraction=config.split.test_fraction,
         seed=config.seed,
-        groups=index.groups,
-        is_shipped_test=index.is_shipped_test,
+        groups=table.groups,
+        is_shipped_test=table.is_shipped_test,
     )
+    return replace(table, fold=fold)
 
 
 def open_study(
-    config: StudyConfig, index: ImageIndex, home: Home, *, question: str = ""
-) -> Opened:
+    config: StudyConfig, table: ImageTable, home: Home, *, question: str = ""
+) -> StudyFolder:
     """Create the study's folder, or check that going on compares like with like.
 
     Args:
         config: The study file.
-        index: The images.
+        table: The images as they are now; they need not be split.
         home: Where studies live.
         question: What the study is to answer; kept when it begins.
+
+    Returns:
+        The folder. Its images have the folds that the study began with, and their root.
 
     Raises:
         SplitError: If a class is too small for the folds.
         StudyError: If settings or images changed since the study began.
     """
-    resolve_alpha(config, index.n_classes)
+    resolve_alpha(config, table.n_classes)
     folder = StudyFolder(home.studies / config.name)
-    index = with_groups(config, index, folder)
+    table = with_groups(config, table, folder)
     if folder.exists:
-        check_unchanged(folder, config, index)
+        check_unchanged(folder, config, table)
         keep_settings(folder, config)
-        return Opened(config, folder, index, is_new=False)
-    about = {"versions": package_versions(), "git": git_state(Path.cwd()), "question": question}
-    create_study_folder(folder, config, index, split_images(config, index), about=about)
-    return Opened(config, folder, index, is_new=True)
+    else:
+        about = {
+            "versions": package_versions(),
+            "git": git_state(Path.cwd()),
+            "question": question,
+        }
+        create_study_folder(folder, config, split_images(config, table), about=about)
+    show_images(folder, table)
+    return folder
+
+
+def show_images(folder: StudyFolder, table: ImageTable) -> None:
+    """Tell the folder where its images lie and what was noticed of them, which it does not keep.
+
+    Args:
+        folder: A study of these images.
+        table: The images as they were found.
+    """
+    folder.images = replace(table, fold=folder.images.fold)
+
+
+def create_study_folder(
+    folder: StudyFolder, config: StudyConfig, table: ImageTable, *, about: dict[str, Any]
+) -> None:
+    """Write a new study's folder; it exists once `about.json` is there.
+
+    Args:
+        folder: Where.
+        config: The study file.
+        table: The images, split.
+        about: What else to say of the study.
+
+    Raises:
+        StudyError: If results lie there that have lost it: a new study would mix with them, and
+            its seal would forget who opened the test.
+    """
+    check_whole(folder)
+    folder.records_path.mkdir(parents=True, exist_ok=True)
+    write_images(folder.path / "images.csv", table)
+    write_whole(folder.path / "study.yaml", dump_study(config))
+    write_seal(folder.path / "seal.json")
+    facts = {
+        "class_names": list(table.class_names),
+        "data_fingerprint": table.fingerprint,
+        "split_fingerprint": table.split_fingerprint,
+        "problems": [[p.path, p.reason] for p in table.problems],
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "id": secrets.token_hex(16),  # tells two homes apart that began the same study at once
+        **about,
+    }
+    write_whole(folder.path / "about.json", json.dumps(facts, indent=1))
+
+
+def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable) -> None:
+    """Refuse to go on when that would mix trials that cannot be compared.
+
+    Raises:
+        StudyError: If a setting or an image that matters has changed; names which.
+    """
+    changes = incomparable_changes(folder.config, config)
+    if changes:
+        raise StudyError(
+            f"study '{folder.name}' was begun with other settings: " + "; ".join(changes),
+            where=str(folder.path / "study.yaml"),
+            do="change them back, or give the study another name",
+        )
+    if folder.about["data_fingerprint"] == table.fingerprint:
+        return
+    then = dict(zip(folder.images.paths, folder.images.sha256, strict=True))
+    now = dict(zip(table.paths, table.sha256, strict=True))
+    differences = {
+        "added": sorted(now.keys() - then.keys()),
+        "removed": sorted(then.keys() - now.keys()),
+        "changed": sorted(p for p in then.keys() & now.keys() if then[p] != now[p]),
+    }
+    said = [
+        f"{len(paths)} {what} ({paths[0]}{', …' if len(paths) > 1 else ''})"
+        for what, paths in differences.items()
+        if paths
+    ]
+    raise StudyError(
+        f"the images of study '{folder.name}' are not those it began with: "
+        + (", ".join(said) or "labels or groups differ"),
+        where=str(table.root),
+        do="restore them, or give the study another name to start anew on what is there",
+    )
+
+
+def keep_settings(folder: StudyFolder, config: StudyConfig) -> None:
+    """Store settings that may change between starts, such as the number of trials."""
+    if folder.config != config:
+        write_whole(folder.path / "study.yaml", dump_study(config))
+        folder.config = config
 
 
 def data_root(config: StudyConfig, home: Home) -> Path | None:

@@ -9,10 +9,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, model_validator
 
+from tuner.errors import StudyError
 from tuner.files import write_whole
+from tuner.home.stored import UNREADABLE, parse_form, reason_of
+
+_FILE = "free.json"
+_SCHEMA = 1
 
 ADJUSTED = "logit_adjustment_1"
 TUNED = "logit_adjustment_tuned"
@@ -38,6 +44,10 @@ class FreeBaseline:
     scores: dict[str, float]
     matrix: list[list[int]]
 
+    def __repr__(self) -> str:
+        """Title and objective."""
+        return f"<{self.title}: {self.value:.4f}>"
+
 
 FREE_TITLES = {
     ADJUSTED: "logit adjustment, τ=1",
@@ -49,21 +59,45 @@ FREE_TITLES = {
 
 def save_free(folder: Path, baselines: Sequence[FreeBaseline]) -> None:
     """Keep them beside the records."""
-    content = {"schema": 1, "baselines": [asdict(baseline) for baseline in baselines]}
-    write_whole(folder / "free.json", json.dumps(content, indent=1, allow_nan=False))
+    content = {"schema": _SCHEMA, "baselines": [asdict(baseline) for baseline in baselines]}
+    write_whole(folder / _FILE, json.dumps(content, indent=1, allow_nan=False))
+
+
+def read_free(folder: Path) -> list[FreeBaseline] | None:
+    """What `save_free` has kept, or None.
+
+    Raises:
+        StudyError: If the file is damaged or from a newer version.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return None
+    try:
+        return parse_form(path, _Free, schema=_SCHEMA).baselines
+    except UNREADABLE as error:
+        raise StudyError(
+            f"the free baselines cannot be read: {reason_of(error)}",
+            where=str(path),
+            do="delete it: the next tuner run computes it again",
+        ) from error
 
 
 def load_free(folder: Path) -> list[FreeBaseline]:
     """What `save_free` has kept, or nothing; a damaged file is as good as none."""
     try:
-        content = FREE.validate_python(json.loads((folder / "free.json").read_text("utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return read_free(folder) or []
+    except StudyError:
         return []
-    return content.baselines if all("macro_recall" in b.scores for b in content.baselines) else []
 
 
 class _Free(BaseModel):
     baselines: list[FreeBaseline]
 
-
-FREE = TypeAdapter(_Free)
+    @model_validator(mode="after")
+    def _has_scores(self) -> Self:
+        for baseline in self.baselines:
+            if "macro_recall" not in baseline.scores:
+                raise ValueError(f"{baseline.key!r} has no macro recall")
+            if {len(row) for row in baseline.matrix} != {len(baseline.matrix)}:
+                raise ValueError(f"the confusion matrix of {baseline.key!r} is not square")
+        return self

@@ -1,7 +1,8 @@
 """Records: what a study did, on disk, one JSON and one ``.npz`` per trial.
 
-The records and Optuna's store are the truth; MLflow, the report and the export are made from
-them. A record is written before Optuna is told, under a temporary name and renamed.
+The records are the truth: Optuna's store is filled from them when it is lost, and MLflow, the
+report and the export are made of them. A record is written before Optuna is told, under a
+temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from tuner.arrays import Float32
 from tuner.errors import StudyError
 from tuner.files import listed, write_whole
 from tuner.home.baselines import TITLES
 from tuner.home.stored import reason_of
 from tuner.setting import Setting
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 Kind = Literal["trial", "baseline", "confirm"]
 State = Literal["complete", "pruned", "failed"]
@@ -90,12 +90,12 @@ class Record:
     @property
     def title(self) -> str:
         """How people call it: a baseline's title, or a trial's number."""
-        name = self.of or self.name
-        if name.startswith("baseline-"):
-            name = name.removeprefix("baseline-")
-            return TITLES.get(name, name)
-        number = name.removeprefix("trial-")
-        return f"#{int(number)}" if number.isdigit() else name
+        return title_of(self.of or self.name)
+
+    @property
+    def is_finished_trial(self) -> bool:
+        """Whether it counts towards the trials that the study was asked for."""
+        return self.kind == "trial" and self.state != "failed"
 
     @property
     def is_feasible(self) -> bool:
@@ -118,13 +118,27 @@ def trial_name(number: int) -> str:
     return f"trial-{number:05d}"
 
 
-def save_record(folder: Path, record: Record, *, log_prob: FloatArray | None) -> None:
+def title_of(name: str) -> str:
+    """How people call a setting, from the name of its record.
+
+    Example:
+        >>> title_of("trial-00012"), title_of("baseline-balanced")
+        ('#12', 'cross-entropy, balanced weights')
+    """
+    if name.startswith("baseline-"):
+        name = name.removeprefix("baseline-")
+        return TITLES.get(name, name)
+    number = name.removeprefix("trial-")
+    return f"#{int(number)}" if number.isdigit() else name
+
+
+def save_record(folder: Path, record: Record, *, log_prob: NDArray[np.floating] | None) -> None:
     """Write a record; the JSON is renamed into place last and makes it exist.
 
     Args:
         folder: Where the study's records lie.
         record: The record.
-        log_prob: Log probabilities of the images that the record counts, float32 (n_images,
+        log_prob: Log probabilities of the images that the record counts, (n_images,
             n_classes), in the order of the study's images; None when there are none.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +206,7 @@ def load_records(folder: Path) -> list[Record]:
     return sorted((load_record(path) for path in listed(folder, "*.json")), key=order)
 
 
-def load_log_prob(folder: Path, name: str) -> FloatArray | None:
+def load_log_prob(folder: Path, name: str) -> Float32 | None:
     """Out-of-fold log probabilities of a record, float32 (n_images, n_classes), or None.
 
     Raises:
@@ -208,6 +222,11 @@ def load_log_prob(folder: Path, name: str) -> FloatArray | None:
     # Zip members are checksummed; what a damaged one raises depends on where it is hit.
     except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, error) from error
+
+
+def finished_trials(records: Iterable[Record]) -> list[Record]:
+    """Trials that count against the budget: complete or pruned, no baselines."""
+    return [record for record in records if record.is_finished_trial]
 
 
 def winner(records: list[Record]) -> Record | None:
@@ -236,7 +255,7 @@ def _damaged(path: Path, error: Exception) -> StudyError:
 _RECORD = TypeAdapter(Record)
 
 
-def _npz(log_prob: FloatArray) -> bytes:
+def _npz(log_prob: NDArray[np.floating]) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
     return stream.getvalue()

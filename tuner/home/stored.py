@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tuner.errors import StudyError
+
+RESTORE = "restore it from a backup, or start a study of another name"
+Form = TypeVar("Form", bound=BaseModel)
+
+UNREADABLE = (OSError, ValueError, RecursionError)  # what a damaged file raises; see `reason_of`
 
 
 def read_stored(path: Path, form: TypeAdapter[Any], *, what: str, do: str) -> Any:
@@ -30,11 +35,26 @@ def read_stored(path: Path, form: TypeAdapter[Any], *, what: str, do: str) -> An
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         form.validate_python(values)
-    except (OSError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise StudyError(
             f"{what} cannot be read: {reason_of(error)}", where=str(path), do=do
         ) from error
     return values
+
+
+def parse_form(path: Path, form: type[Form], *, schema: int) -> Form:
+    """What a JSON file with the number of its schema holds.
+
+    Raises:
+        OSError: If it cannot be opened; this and the others are `UNREADABLE`.
+        ValueError: If it is no JSON, of another schema, or holds something else.
+        RecursionError: If it is nested too deeply.
+    """
+    values = json.loads(path.read_text(encoding="utf-8"))
+    found = values.get("schema") if isinstance(values, dict) else None
+    if found != schema:
+        raise ValueError(f"it has schema {found!r}, this version reads {schema}")
+    return form.model_validate(values)
 
 
 def reason_of(error: Exception) -> str:

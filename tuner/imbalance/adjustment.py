@@ -10,13 +10,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from tuner.arrays import Float64, Int64
 
 TAUS = tuple(step / 4 for step in range(9))  # 0, 0.25, … 2
 
 
-def effective_prior(rows: ArrayLike, class_weight: ArrayLike) -> FloatArray:
+def effective_prior(rows: ArrayLike, class_weight: ArrayLike) -> Float64:
     """Class prior that training has seen, ``w_k c_k / sum_j w_j c_j``.
 
     Balanced weights make it uniform, so that nothing is left to adjust.
@@ -32,7 +31,7 @@ def effective_prior(rows: ArrayLike, class_weight: ArrayLike) -> FloatArray:
     return np.asarray(mass / mass.sum(axis=-1, keepdims=True))
 
 
-def adjust(log_prob: NDArray[np.floating], prior: FloatArray, *, tau: float) -> FloatArray:
+def adjust_logits(log_prob: NDArray[np.floating], prior: Float64, *, tau: float) -> Float64:
     """Log probabilities with the prior taken out, ``log p_k - tau log prior_k``, normalised.
 
     Args:
@@ -46,7 +45,7 @@ def adjust(log_prob: NDArray[np.floating], prior: FloatArray, *, tau: float) -> 
 
     Example:
         >>> log_prob = np.log([[0.7, 0.3]])
-        >>> np.exp(adjust(log_prob, np.array([0.9, 0.1]), tau=1.0)).round(3)
+        >>> np.exp(adjust_logits(log_prob, np.array([0.9, 0.1]), tau=1.0)).round(3)
         array([[0.206, 0.794]])
     """
     adjusted = np.asarray(log_prob, dtype=np.float64) - tau * np.log(prior)
@@ -55,9 +54,9 @@ def adjust(log_prob: NDArray[np.floating], prior: FloatArray, *, tau: float) -> 
 
 def choose_tau(
     log_prob: NDArray[np.floating],
-    prior: FloatArray,
+    prior: Float64,
     *,
-    score: Callable[[IntArray], float],
+    score: Callable[[Int64], float],
 ) -> float:
     """The strength of `TAUS` whose decisions score best; the smallest of equals.
 
@@ -66,4 +65,4 @@ def choose_tau(
         prior: Effective prior, as for `adjust`.
         score: From predicted classes, int64 (n_images,), to what is maximised.
     """
-    return max(TAUS, key=lambda tau: score(adjust(log_prob, prior, tau=tau).argmax(axis=1)))
+    return max(TAUS, key=lambda tau: score(adjust_logits(log_prob, prior, tau=tau).argmax(axis=1)))

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from tuner.arrays import Int64
 
 
 class Rows(NamedTuple):
     """Training rows: which image and which of its views, each int64 of shape (n_rows,)."""
 
-    images: IntArray
-    views: IntArray
+    images: Int64
+    views: Int64
 
 
-def view_order(sha256: Sequence[str], *, view_seed: int) -> IntArray:
+def view_order(sha256: Sequence[str], *, view_seed: int) -> Int64:
     """Rank of each image in the order in which views are handed out, shape (n_images,).
 
     The order is that of a hash of (view seed, file hash), so a cut-off last view favours no
@@ -32,7 +31,7 @@ def view_order(sha256: Sequence[str], *, view_seed: int) -> IntArray:
     return rank
 
 
-def n_extra(counts: IntArray, *, multiplier: int, capped: bool = True) -> IntArray:
+def n_extra(counts: Int64, *, multiplier: int, capped: bool = True) -> Int64:
     """Extra rows per class, ``min(n_k * m, n_max - n_k)``, int64 of shape (n_classes,).
 
     Args:
@@ -47,13 +46,19 @@ def n_extra(counts: IntArray, *, multiplier: int, capped: bool = True) -> IntArr
 
 
 def training_rows(
-    labels: IntArray, rank: IntArray, *, n_classes: int, multiplier: int, capped: bool = True
+    labels: Int64,
+    rank: Int64 | None = None,
+    *,
+    n_classes: int,
+    multiplier: int,
+    capped: bool = True,
 ) -> Rows:
     """Originals followed by the extra views of each class, in view-major order.
 
     Args:
         labels: Class of each training image, int64 of shape (n_images,).
-        rank: `view_order` of the same images, int64 of shape (n_images,).
+        rank: `view_order` of the same images, int64 of shape (n_images,); by default the images
+            as they come.
         n_classes: Number of classes.
         multiplier: Views per minority image, 0 or more.
         capped: No class rises above the largest.
@@ -61,6 +66,8 @@ def training_rows(
     Returns:
         Rows into `labels`; the first n_images are the originals (view 0).
     """
+    labels = np.asarray(labels)
+    rank = np.arange(len(labels)) if rank is None else rank
     extra = n_extra(np.bincount(labels, minlength=n_classes), multiplier=multiplier, capped=capped)
     images = [np.arange(len(labels), dtype=np.int64)]
     views = [np.zeros(len(labels), dtype=np.int64)]
@@ -73,9 +80,7 @@ def training_rows(
     return Rows(np.concatenate(images), np.concatenate(views))
 
 
-def views_needed(
-    labels: IntArray, *, n_classes: int, multiplier: int, capped: bool = True
-) -> IntArray:
+def views_needed(labels: Int64, *, n_classes: int, multiplier: int, capped: bool = True) -> Int64:
     """How many views of each class `training_rows` can touch, int64 of shape (n_classes,)."""
     counts = np.bincount(labels, minlength=n_classes)
     extra = n_extra(counts, multiplier=multiplier, capped=capped)

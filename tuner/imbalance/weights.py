@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-
-CLASS_WEIGHT_MODES = ("none", "sqrt", "balanced", "effective_number")
+from tuner.arrays import Float64, Int64
 
 
-def effective_number(counts: IntArray, *, beta: float) -> FloatArray:
+def effective_number(counts: Int64 | Float64, *, beta: float) -> Float64:
     """Effective number of samples per class, ``(1 - beta**n) / (1 - beta)``.
 
     Follows `n` while images are scarce and saturates at ``1 / (1 - beta)``.
 
     Args:
-        counts: Training rows per class, int64 of shape (n_classes,), each >= 1.
+        counts: Training rows per class, whole numbers of shape (n_classes,), each >= 1.
         beta: Overlap between images, in [0, 1). 0 treats all classes alike.
 
     Returns:
@@ -42,14 +39,24 @@ def effective_number(counts: IntArray, *, beta: float) -> FloatArray:
     return (1 - np.power(beta, counts.astype(np.float64))) / (1 - beta)
 
 
-def class_weights(counts: IntArray, mode: str, *, beta: float = 0.999) -> FloatArray:
+# Weights of counts, float64, up to a factor. A study may search each entry.
+_MODES: dict[str, Callable[[Float64, float], Float64]] = {
+    "none": lambda n, beta: np.ones_like(n),
+    "sqrt": lambda n, beta: n**-0.5,
+    "balanced": lambda n, beta: 1 / n,
+    "effective_number": lambda n, beta: 1 / effective_number(n, beta=beta),
+}
+CLASS_WEIGHT_MODES = tuple(_MODES)
+
+
+def class_weights(counts: ArrayLike, mode: str, *, beta: float = 0.999) -> Float64:
     """Weight of each class, normalised so that the mean over training rows is 1.
 
     The sample mean (not the class mean) is fixed, because it keeps the scale of the loss, and
     with it Adam's epsilon, the same for every mode: ``sum(w * counts) == sum(counts)``.
 
     Args:
-        counts: Training rows per class after augmentation, int64 of shape (n_classes,).
+        counts: Training rows per class after augmentation, whole numbers of shape (n_classes,).
         mode: "none" (1), "sqrt" (n^-1/2), "balanced" (1/n, scikit-learn's) or
             "effective_number" (Cui et al. 2019).
         beta: Of the effective number; ignored by the other modes.
@@ -64,21 +71,15 @@ def class_weights(counts: IntArray, mode: str, *, beta: float = 0.999) -> FloatA
         >>> class_weights(np.array([30, 10]), "balanced").round(3)
         array([0.667, 2.   ])
     """
-    _require_rows(counts)
-    n = counts.astype(np.float64)
-    raw: dict[str, Callable[[], FloatArray]] = {
-        "none": lambda: np.ones_like(n),
-        "sqrt": lambda: n**-0.5,
-        "balanced": lambda: 1 / n,
-        "effective_number": lambda: 1 / effective_number(counts, beta=beta),
-    }
-    if mode not in raw:
-        raise ValueError(f"unknown class_weight_mode {mode!r}; known: {', '.join(raw)}")
-    weights = raw[mode]()
+    n = np.asarray(counts, dtype=np.float64)
+    _require_rows(n)
+    if mode not in _MODES:
+        raise ValueError(f"unknown class_weight_mode {mode!r}; known: {', '.join(_MODES)}")
+    weights = _MODES[mode](n, beta)
     return np.asarray(weights * (n.sum() / (weights * n).sum()), dtype=np.float64)
 
 
-def _require_rows(counts: IntArray) -> None:
+def _require_rows(counts: Int64 | Float64) -> None:
     empty = np.flatnonzero(counts < 1)
     if empty.size:
         raise ValueError(f"class {int(empty[0])} has no training rows")

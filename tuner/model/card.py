@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Int64
 from tuner.evaluation.intervals import macro_recall_standard_error, wilson_interval
 from tuner.evaluation.metrics import class_table
 from tuner.model.export import Export
-
-IntArray = NDArray[np.int64]
+from tuner.text import printable
 
 _IMAGENET_LICENCE = (
     "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
@@ -20,7 +19,7 @@ _IMAGENET_LICENCE = (
 )
 
 
-def recall_rows(matrix: IntArray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def recall_rows(matrix: Int64, class_names: Sequence[str]) -> list[dict[str, Any]]:
     """Recall of each class with its 95 % Wilson interval, from a confusion matrix."""
     found, support = np.diag(matrix), matrix.sum(axis=1)
     low, high = wilson_interval(found, support)
@@ -38,7 +37,7 @@ def recall_rows(matrix: IntArray, class_names: Sequence[str]) -> list[dict[str, 
     ]
 
 
-def summary(matrix: IntArray, class_names: Sequence[str]) -> dict[str, Any]:
+def summary(matrix: Int64, class_names: Sequence[str]) -> dict[str, Any]:
     """Macro recall with its standard error, and the recall of each class."""
     return {
         "macro_recall": round(float(class_table(matrix).recall.mean()), 4),
@@ -64,7 +63,7 @@ def make_card(
     *,
     class_names: Sequence[str],
     fingerprint: str,
-    folds: IntArray,
+    folds: Int64,
     images_per_class: Sequence[int],
     weights: str,
     weights_kind: str,
@@ -183,7 +182,7 @@ def _setting(params: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays what it is inside a Markdown table."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    shown = printable(text)
     for mark in "\\`*_[]<>|#":
         shown = shown.replace(mark, f"\\{mark}")
     return shown

@@ -8,15 +8,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32
 from tuner.data.images import read_image
 from tuner.errors import TrainingError, UsageError
 from tuner.features.backbone import Extractor
 from tuner.model.export import Export
-from tuner.training.bank.steps import HeadWeights
-from tuner.training.final import FINAL
-from tuner.training.images.batches import Draws, LiveImages
+from tuner.training.head import HeadWeights
+from tuner.training.images.batches import Draws
 from tuner.training.images.loop import fit_epoch
 from tuner.training.images.model import build_live_model, compile_live, get_head, set_head
 from tuner.training.inputs import Inputs
@@ -67,11 +66,11 @@ def train_final_live(
         TrainingError: If a loss is not finite.
         DataError: If an image cannot be read any more.
     """
-    live, training = _live(inputs), export.config.training
+    live, training = inputs.live_images, export.config.training
     live.backbone.trainable = False  # one that was fine-tuned before starts frozen again
-    images = np.arange(len(inputs.labels))
-    recipe, _ = make_head(export.params, inputs, images, config=export.config, key=FINAL)
-    steps = -(-len(images) // training.batch_size)
+    places = np.arange(len(inputs.labels))
+    recipe = make_head(export.params, inputs, places, config=export.config, fold=None)
+    steps = -(-len(places) // training.batch_size)
     draws = Draws(recipe, live, inputs.y)
 
     def train(rates: Sequence[float], first: int) -> Iterator[tuple[int, float]]:
@@ -108,7 +107,7 @@ def unfreeze(backbone: Any, stage: str) -> None:
         layer.trainable = layer.name.startswith(learning) and not is_norm
 
 
-def file_features(backbone: Any, files: Sequence[Path], *, image_px: int) -> NDArray[np.float32]:
+def file_features(backbone: Any, files: Sequence[Path], *, image_px: int) -> Float32:
     """Features of files by a backbone as it is now, float32 (n_files, n_features)."""
     extractor, found = Extractor(backbone), []
     for start in range(0, len(files), _BATCH):
@@ -116,9 +115,3 @@ def file_features(backbone: Any, files: Sequence[Path], *, image_px: int) -> NDA
         full = np.stack([part[i % len(part)] for i in range(_BATCH)])
         found.append(np.asarray(extractor(full))[: len(part)])
     return np.concatenate(found)
-
-
-def _live(inputs: Inputs) -> LiveImages:
-    if inputs.live is None:
-        raise ValueError("these inputs hold features only, no images")
-    return inputs.live

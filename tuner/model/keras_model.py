@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,9 @@ from keras import ops
 from tuner.errors import ExportError
 from tuner.features.backbone import build_backbone
 from tuner.features.weights.resolve import ResolvedWeights
+from tuner.files import replacing
 from tuner.model.archive import CARD
-from tuner.training.bank.steps import HeadWeights
+from tuner.training.head import HeadWeights
 
 # ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.
 _IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
@@ -112,18 +112,14 @@ def save_model(
     Raises:
         ExportError: If the file cannot be written.
     """
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.keras")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path, ending=".keras") as temporary:
             model.save(temporary)
             # A .keras file is a zip archive; Keras reads its own members and ignores others.
             with zipfile.ZipFile(temporary, "a") as archive:
                 archive.writestr(CARD, json.dumps(dict(card), indent=1, ensure_ascii=False))
             check(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(
             f"the model cannot be written: {error.strerror or error}",

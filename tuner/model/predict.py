@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, UInt8
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes
 from tuner.errors import DataError, ExportError
 from tuner.model.archive import read_card
-
-FloatArray = NDArray[np.float32]
+from tuner.text import first_line
 
 _BATCH = 32
 _MAGIC = frozenset("*?[")
@@ -36,7 +35,7 @@ class Prediction(NamedTuple):
     """
 
     path: str
-    probabilities: FloatArray | None
+    probabilities: Float32 | None
     reason: str = ""
 
 
@@ -79,7 +78,7 @@ def load_classifier(path: Path) -> Classifier:
         )
         fits = model.output.shape[-1] == len(names)
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise ExportError(
             f"the model cannot be loaded safely: {reason}",
             where=str(path),
@@ -134,14 +133,14 @@ def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Pred
             yield from _predict_batch(classifier, part)
 
 
-_Read = tuple[str, "Future[NDArray[np.uint8] | str]"]
+_Read = tuple[str, "Future[UInt8 | str]"]
 
 
 def _start(pool: ThreadPoolExecutor, paths: Iterable[str]) -> Iterator[_Read]:
     return ((path, pool.submit(_decode, path)) for path in paths)
 
 
-def _decode(path: str) -> NDArray[np.uint8] | str:
+def _decode(path: str) -> UInt8 | str:
     """Pixels of a file at its own size, or why there are none."""
     try:
         return np.asarray(decode_rgb(read_bytes(Path(path)), name=path))
@@ -159,15 +158,15 @@ def _predict_batch(classifier: Classifier, part: Sequence[_Read]) -> list[Predic
     ]
 
 
-def _resized(classifier: Classifier, pixels: NDArray[np.uint8]) -> FloatArray:
-    found: FloatArray = keras.ops.convert_to_numpy(classifier.resize(pixels[None]))[0]
+def _resized(classifier: Classifier, pixels: UInt8) -> Float32:
+    found: Float32 = keras.ops.convert_to_numpy(classifier.resize(pixels[None]))[0]
     return found
 
 
-def _classified(classifier: Classifier, sized: Sequence[FloatArray]) -> FloatArray:
+def _classified(classifier: Classifier, sized: Sequence[Float32]) -> Float32:
     """Probabilities, (n, n_classes); every batch is full, so that one compilation does."""
     if not sized:
         return np.zeros((0, len(classifier.class_names)), dtype=np.float32)
     full = np.stack([sized[i % len(sized)] for i in range(_BATCH)])
-    found: FloatArray = classifier.classify.predict_on_batch(full)
+    found: Float32 = classifier.classify.predict_on_batch(full)
     return found[: len(sized)]

@@ -8,40 +8,37 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Float64, Int64, UInt8
 from tuner.config import StudyConfig
 from tuner.data.images import decode_rgb, read_bytes, read_image
 from tuner.errors import ExportError, TrainingError
 from tuner.evaluation.metrics import confusion_matrix
 from tuner.model.export import Export
-from tuner.training.bank.steps import HeadWeights
 from tuner.training.final import head_log_prob, train_finals
+from tuner.training.head import HeadWeights
 from tuner.training.inputs import Inputs
+from tuner.training.outcome import Outcome
 from tuner.training.plan import Plan, plan_of
-from tuner.training.trial import Evaluated, prepare, train_prepared
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from tuner.training.trial import train_settings
 
 # Of a probability: batches of another size add in another order, cards round to TF32.
 _TOLERANCE = {"float32": 0.02, "bfloat16": 0.1}
 _RESIZE_TOLERANCE = 0.1  # as far as grey levels that are off by one here and there can carry
 
 
-def train_folds_again(export: Export, inputs: Inputs) -> Evaluated:
+def train_folds_again(export: Export, inputs: Inputs) -> Outcome:
     """Train the folds as the search did.
 
     Raises:
-        TrainingError: If a loss is not finite.
+        TrainingError: If a loss is not finite, or memory runs out.
     """
-    prepared = prepare(export.params, inputs, config=export.config)
-    evaluated = train_prepared(
-        [prepared], inputs, config=export.config, on_epoch=lambda trial, epoch: False
-    )[0]
-    if evaluated.result.state == "failed":
-        raise TrainingError(f"the folds cannot be trained: {evaluated.result.reason}")
-    return evaluated
+    (outcome,) = train_settings(
+        [export.params], inputs, config=export.config, on_epoch=lambda i, epoch: False
+    )
+    if outcome.state == "failed":
+        raise TrainingError(f"the folds cannot be trained: {outcome.reason}")
+    return outcome
 
 
 def recorded_plan(export: Export) -> Plan:
@@ -49,9 +46,9 @@ def recorded_plan(export: Export) -> Plan:
     return Plan(export.final_learning_rates)
 
 
-def fresh_plan(evaluated: Evaluated) -> Plan:
+def fresh_plan(folds: Outcome) -> Plan:
     """The plan of folds trained just now, for other images than the export's."""
-    return plan_of(evaluated.result.best_epochs, evaluated.result.learning_rates)
+    return plan_of(folds.best_epochs, folds.learning_rates)
 
 
 def train_final(export: Export, inputs: Inputs, plan: Plan) -> HeadWeights:
@@ -63,7 +60,7 @@ def train_final(export: Export, inputs: Inputs, plan: Plan) -> HeadWeights:
     return train_finals([(export.params, plan)], inputs, config=export.config)[0]
 
 
-def adjusted_head(head: HeadWeights, adjustment: tuple[float, FloatArray] | None) -> HeadWeights:
+def adjusted_head(head: HeadWeights, adjustment: tuple[float, Float64] | None) -> HeadWeights:
     """The head with a logit adjustment in its output bias, where nothing has to be added later.
 
     Args:
@@ -78,29 +75,31 @@ def adjusted_head(head: HeadWeights, adjustment: tuple[float, FloatArray] | None
 
 
 def adjusted_matrix(
-    folds: Evaluated, labels: IntArray, adjustment: tuple[float, FloatArray] | None
-) -> IntArray:
+    folds: Outcome, labels: Int64, adjustment: tuple[float, Float64] | None
+) -> Int64:
     """Out-of-fold confusion matrix, int64 (n_classes, n_classes), with the model's adjustment.
 
     Args:
-        folds: As they were trained.
+        folds: As they were trained, to the end.
         labels: Class of each image, int64 (n_images,).
         adjustment: Strength and effective prior, (n_classes,), or None.
     """
-    log_prob = folds.result.log_prob
+    log_prob = folds.log_prob
+    if log_prob is None:
+        raise ValueError("folds that failed have predicted nothing")
     if adjustment is not None:
         tau, prior = adjustment
         log_prob = log_prob - tau * np.log(prior)
     return confusion_matrix(labels, log_prob.argmax(axis=1), n_classes=log_prob.shape[1])
 
 
-def head_probabilities(head: HeadWeights, features: NDArray[np.float32]) -> FloatArray:
+def head_probabilities(head: HeadWeights, features: Float32) -> Float64:
     """Class probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
     return np.exp(head_log_prob(head, features))
 
 
 def check_model(
-    model: Any, probabilities: FloatArray, images: Sequence[Path], *, config: StudyConfig
+    model: Any, probabilities: Float64, images: Sequence[Path], *, config: StudyConfig
 ) -> float:
     """Hold a model's answers on real files against those of the bank and the head.
 
@@ -138,14 +137,12 @@ def check_model(
     return max(whole)
 
 
-def _difference(model: Any, pixels: NDArray[np.uint8], expected: FloatArray) -> float:
+def _difference(model: Any, pixels: UInt8, expected: Float64) -> float:
     found = np.asarray(ops.convert_to_numpy(model(pixels[None], training=False)))[0]
     return float(np.abs(found - expected).max())
 
 
-def test_matrix(
-    head: HeadWeights, features: NDArray[np.float32], labels: IntArray, *, n_classes: int
-) -> IntArray:
+def test_matrix(head: HeadWeights, features: Float32, labels: Int64, *, n_classes: int) -> Int64:
     """Confusion matrix of the sealed test, int64 (n_classes, n_classes)."""
     predicted = head_probabilities(head, features).argmax(axis=1)
     return confusion_matrix(labels, predicted, n_classes=n_classes)

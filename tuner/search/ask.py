@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.config import StudyConfig
 from tuner.home.records import trial_name
 from tuner.search.samplers import make_sampler
-from tuner.search.state import Search, Slot, n_ended, n_finished
+from tuner.search.state import Asked, Search, n_ended, n_finished
 from tuner.setting import Setting
 from tuner.training.bank.compiled import is_cpu
 
@@ -22,7 +22,7 @@ def trials_at_once(config: StudyConfig) -> int:
     return config.search.batch or (1 if is_cpu() else _ON_GPU)
 
 
-def next_batch(search: Search) -> list[Slot]:
+def next_batch(search: Search) -> list[Asked]:
     """The next trials to train together, or none when the budget is met.
 
     A batch is written down before it is asked, so that after a kill what is left of it is
@@ -43,7 +43,7 @@ def next_batch(search: Search) -> list[Slot]:
     ]
 
 
-def ask(search: Search, *, place: int, is_retry: bool) -> Slot:
+def ask(search: Search, *, place: int, is_retry: bool) -> Asked:
     """One trial from Optuna, which hands out queued settings before it samples.
 
     Args:
@@ -59,8 +59,8 @@ def ask(search: Search, *, place: int, is_retry: bool) -> Slot:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         trial = search.study.ask(fixed_distributions=dict(search.space))
     attempt = int(trial.user_attrs.get("attempt", 1))
-    params = Setting.from_dict(trial.params)
-    return Slot("trial", trial_name(trial.number), params, trial, attempt)
+    setting = Setting.from_dict(trial.params)
+    return Asked("trial", trial_name(trial.number), setting, trial, attempt)
 
 
 def queue_again(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:

@@ -16,96 +16,81 @@ from optuna.trial import FrozenTrial, Trial
 from tuner.home.listener import Epoch
 from tuner.home.records import Record, remove_record, save_record, trial_name
 from tuner.search.ask import asked_params, queue_again
-from tuner.search.outcome import make_record
-from tuner.search.state import Search, Slot, n_finished
+from tuner.search.state import Asked, Search, n_finished
 from tuner.search.tell import TakenOverError, tell
 from tuner.setting import Setting
-from tuner.training.bank.compiled import is_out_of_memory
-from tuner.training.trial import Evaluated, Prepared, objective_value, prepare, train_prepared
+from tuner.training.outcome import Outcome
+from tuner.training.record import make_record
+from tuner.training.trial import objective_value
 
 
-def train_batch(search: Search, slots: Sequence[Slot]) -> list[Record]:
-    """Train settings together, then record, tell and hand over each in the order of slots."""
+def train_batch(search: Search, batch: Sequence[Asked]) -> list[Record]:
+    """Train settings together, then record, tell and hand over each in their order."""
     started_s = time.time()
 
     def on_epoch(i: int, epoch: Epoch) -> bool:
-        slot, value = slots[i], objective_value(epoch.matrix, config=search.config)
-        search.listener.epoch_ended(slot.name, epoch, value)
-        if slot.trial is None:
+        asked, value = batch[i], objective_value(epoch.matrix, config=search.config)
+        search.listener.epoch_ended(asked.name, epoch, value)
+        if asked.trial is None:
             return False
         try:
-            slot.trial.report(value, epoch.epoch)
+            asked.trial.report(value, epoch.epoch)
         except UpdateFinishedTrialError:  # another worker took it for lost (`finish`)
             return True
-        return bool(slot.trial.should_prune())
+        return bool(asked.trial.should_prune())
 
-    evaluated: list[Evaluated | None] = [None] * len(slots)
-    prepared: list[Prepared] = []
-    reason = None
     try:
-        prepared += [prepare(slot.params, search.inputs, config=search.config) for slot in slots]
-        for slot in slots:
-            search.listener.trial_started(slot.name, slot.params)
-        evaluated = [
-            *train_prepared(prepared, search.inputs, config=search.config, on_epoch=on_epoch)
-        ]
+        for asked in batch:
+            search.listener.trial_started(asked.name, asked.setting)
+        outcomes = search.trainer(
+            [asked.setting for asked in batch],
+            search.inputs,
+            config=search.config,
+            on_epoch=on_epoch,
+        )
     except KeyboardInterrupt:
-        _give_back(search, slots)
+        _give_back(search, batch)
         raise
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = "memory ran out; lower search.batch or training.batch_size"
-    return finish(search, slots, evaluated, started_s=started_s, prepared=prepared, reason=reason)
+    return finish(search, batch, outcomes, started_s=started_s)
 
 
 def finish(
-    search: Search,
-    slots: Sequence[Slot],
-    evaluated: Sequence[Evaluated | None],
-    *,
-    started_s: float,
-    prepared: Sequence[Prepared] = (),
-    reason: str | None = None,
+    search: Search, batch: Sequence[Asked], outcomes: Sequence[Outcome], *, started_s: float
 ) -> list[Record]:
-    """Record all slots, then tell and hand over each.
+    """Record all of a batch, then tell and hand over each.
 
     Args:
         search: The search.
-        slots: What was trained.
-        evaluated: How it ended, or None with a `reason`.
+        batch: What was trained.
+        outcomes: What came of each.
         started_s: Unix time.
-        prepared: Rows and weights of each slot, where they are known.
-        reason: Why nothing was evaluated.
 
     Returns:
         The records, without those of trials that another worker has meanwhile.
     """
     records = []
-    for i, slot in enumerate(slots):
-        outcome, known = evaluated[i], prepared[i] if i < len(prepared) else None
+    for asked, outcome in zip(batch, outcomes, strict=True):
         record = make_record(
-            slot,
             outcome,
-            known,
+            kind=asked.kind,
+            name=asked.name,
+            setting=asked.setting,
+            number=asked.trial.number if asked.trial else None,
+            attempt=asked.attempt,
             config=search.config,
             environment=search.environment,
             started_s=started_s,
-            reason=reason,
         )
-        log_prob = (
-            outcome.result.log_prob.astype("float32") if outcome and outcome.matrix else None
-        )
-        save_record(search.folder.records_path, record, log_prob=log_prob)
+        save_record(search.folder.records_path, record, log_prob=outcome.log_prob)
         records.append(record)
     kept = []
-    for slot, record in zip(slots, records, strict=True):
-        if slot.trial is not None:
+    for asked, record in zip(batch, records, strict=True):
+        if asked.trial is not None:
             try:
-                tell(search, slot.trial, record)
+                tell(search, asked.trial, record)
             except TakenOverError:
                 remove_record(search.folder.records_path, record.name)
-                search.listener.message(
+                search.listener.warning(
                     f"{record.title} was taken for lost; another worker has it"
                 )
                 continue
@@ -120,10 +105,10 @@ def finish(
 def give_up(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:
     """Let a trial fail for good whose process died too often."""
     reason = f"its process died {attempt} times (search.retries: {search.config.search.retries})"
-    params = Setting.from_dict(asked_params(frozen))
+    setting = Setting.from_dict(asked_params(frozen))
     trial = running_trial(search, frozen)
-    slot = Slot("trial", trial_name(frozen.number), params, trial, attempt)
-    finish(search, [slot], [None], started_s=time.time(), reason=reason)
+    asked = Asked("trial", trial_name(frozen.number), setting, trial, attempt)
+    finish(search, [asked], [Outcome("failed", reason)], started_s=time.time())
 
 
 def running_trial(search: Search, frozen: FrozenTrial) -> Trial:
@@ -131,13 +116,13 @@ def running_trial(search: Search, frozen: FrozenTrial) -> Trial:
     return Trial(search.study, frozen._trial_id)
 
 
-def _give_back(search: Search, slots: Sequence[Slot]) -> None:
+def _give_back(search: Search, batch: Sequence[Asked]) -> None:
     """Fail what an interrupt stopped, and queue its parameters; not counted as an attempt."""
     try:
         trials = search.study.get_trials(deepcopy=False)
     except StorageInternalError:
         # The interrupt hit in the middle of a query. Optuna has rolled it back just now.
         trials = search.study.get_trials(deepcopy=False)
-    for slot in slots:
-        if slot.trial is not None:
-            queue_again(search, trials[slot.trial.number], attempt=slot.attempt)
+    for asked in batch:
+        if asked.trial is not None:
+            queue_again(search, trials[asked.trial.number], attempt=asked.attempt)

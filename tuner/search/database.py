@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError
 
 from tuner.errors import StudyError
+from tuner.text import first_line
 
 _GRACE_S = 60  # a worker that has not been heard of for so long is lost
 _BEATS = 6  # in that time
@@ -93,9 +94,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ImportError) and isinstance(error.__cause__, ImportError):
         return f"its driver '{error.__cause__.name}' is not installed"
     cause = getattr(error, "orig", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    lines = str(cause).splitlines()
     fatal = [line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line]
-    return (fatal or lines or [type(error).__name__])[0]
+    return fatal[0] if fatal else first_line(cause)
 
 
 def _advice(url: str, error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import optuna
@@ -18,12 +19,17 @@ from tuner.config import StudyConfig
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.home.records import Record
 from tuner.search.space import distributions, is_inside
+from tuner.setting import HYPERPARAMETERS, Moves
 
-GROUPS = {
-    "operating point": ("class_weight_mode", "augmentation_multiplier"),
-    "training": ("gamma", "alpha"),
+GROUPS = {  # by what they move: choices, which move it most, before numbers
+    moves: tuple(
+        h.name
+        for h in sorted(HYPERPARAMETERS.values(), key=lambda h: h.kind != "choice")
+        if h.moves == moves
+    )
+    for moves in get_args(Moves)
 }
-_ENOUGH = 30  # trials; with fewer, fANOVA's forest ranks four hyperparameters anew with each seed
+_ENOUGH = 30  # trials; with fewer, fANOVA's forest ranks hyperparameters anew with each seed
 _SEED = 0
 _LEAST = 4
 
@@ -43,6 +49,11 @@ class Importances:
     groups: dict[str, float]
     n_trials: int
     warning: str
+
+    @property
+    def members(self) -> dict[str, tuple[str, ...]]:
+        """Hyperparameters by what they move."""
+        return dict(GROUPS)
 
 
 def importances(records: Sequence[Record], config: StudyConfig) -> Importances | None:
@@ -72,7 +83,9 @@ def importances(records: Sequence[Record], config: StudyConfig) -> Importances |
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=_SEED))
     shares = {name: float(share) for name, share in found.items()}
     groups = {name: sum(shares.get(p, 0.0) for p in members) for name, members in GROUPS.items()}
-    return Importances(shares, groups, len(used), _warning(used, values))
+    return Importances(
+        shares=shares, groups=groups, n_trials=len(used), warning=_warning(used, values)
+    )
 
 
 def _warning(used: Sequence[Record], values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -50,24 +49,18 @@ class JournalLock(JournalFileOpenLock):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stream: BinaryIO | None = None
+        self._turn = ExitStack()
 
     def acquire(self) -> bool:
         """Wait until nobody else writes."""
-        stream = self._path.open("ab")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except BaseException:
-            stream.close()
-            raise
-        self._stream = stream
+        mine = ExitStack()
+        mine.enter_context(turn(self._path))
+        self._turn = mine
         return True
 
     def release(self) -> None:
         """Let others write."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        self._turn.close()
 
 
 def _drop_cut_line(journal: Path, lock: JournalLock) -> None:

@@ -1,4 +1,4 @@
-"""The four hyperparameters and their flat Optuna space."""
+"""The searched hyperparameters as a flat Optuna space."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tuner.config import StudyConfig, resolve_alpha
-from tuner.setting import Setting
+from tuner.config import StudyConfig, searched
+from tuner.setting import HYPERPARAMETERS, Hyperparameter, Setting
 
 
 def distributions(config: StudyConfig, *, n_classes: int) -> dict[str, BaseDistribution]:
     """Optuna's distributions of the study file's ranges."""
-    search, alpha = config.search, resolve_alpha(config, n_classes)
-    return {
-        "gamma": FloatDistribution(*search.gamma),
-        "alpha": FloatDistribution(*alpha),
-        "augmentation_multiplier": IntDistribution(*search.augmentation_multiplier),
-        "class_weight_mode": CategoricalDistribution(search.class_weight_mode),
-    }
+    found = searched(config, n_classes)
+    return {name: _distribution(h, found[name]) for name, h in HYPERPARAMETERS.items()}
 
 
 def is_inside(params: Setting, space: Mapping[str, BaseDistribution]) -> bool:
     """Whether a sampler of this space could have suggested the setting."""
     values = params.as_dict()
     return all(_contains(space[name], values[name]) for name in space)
+
+
+def _distribution(h: Hyperparameter, values: tuple[Any, ...]) -> BaseDistribution:
+    if h.kind == "choice":
+        return CategoricalDistribution(values)
+    return FloatDistribution(*values) if h.kind == "real" else IntDistribution(*values)
 
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:

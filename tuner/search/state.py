@@ -17,6 +17,7 @@ from tuner.home.records import Kind
 from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
 from tuner.training.inputs import Inputs
+from tuner.training.trial import Trainer, train_settings
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -34,6 +35,7 @@ class Search:
         listener: Who shows them.
         environment: Recorded with each trial: backend, device, precision, version.
         space: Optuna's distributions.
+        trainer: What trains settings.
     """
 
     config: StudyConfig
@@ -44,17 +46,25 @@ class Search:
     listener: Listener
     environment: Mapping[str, str]
     space: Mapping[str, BaseDistribution]
+    trainer: Trainer = train_settings
 
 
-class Slot(NamedTuple):
-    """One setting to train: a baseline, a trial that Optuna asked for, or one to confirm."""
+class Asked(NamedTuple):
+    """What the search wants trained: a baseline, or a trial that it got from Optuna by asking.
+
+    Attributes:
+        kind: Of its record.
+        name: Of its record.
+        setting: To train.
+        trial: Optuna's, which is told what came of it; None of a baseline.
+        attempt: 1 unless earlier attempts died.
+    """
 
     kind: Kind
     name: str
-    params: Setting
+    setting: Setting
     trial: optuna.trial.Trial | None = None
     attempt: int = 1
-    of: str | None = None
 
 
 def n_finished(search: Search) -> int:

@@ -21,10 +21,11 @@ from tuner.search.journal import open_storage
 from tuner.search.resume import settle_dead_trials
 from tuner.search.samplers import make_pruner
 from tuner.search.space import distributions
-from tuner.search.state import Search, Slot, n_finished
+from tuner.search.state import Asked, Search, n_finished
 from tuner.search.tell import restore_trials, teach_baseline
 from tuner.training.free import evaluate_free
 from tuner.training.inputs import Inputs
+from tuner.training.trial import Trainer, train_settings
 
 _FAILURES_IN_A_ROW = 3
 
@@ -38,11 +39,20 @@ def open_search(
     recorder: Recorder,
     listener: Listener,
     environment: Mapping[str, str],
+    trainer: Trainer = train_settings,
 ) -> Search:
     """Create or load the Optuna study and gather what the search needs."""
-    study = open_optuna_study(storage, config)
-    space = distributions(config, n_classes=inputs.n_classes)
-    return Search(config, inputs, folder, study, recorder, listener, dict(environment), space)
+    return Search(
+        config=config,
+        inputs=inputs,
+        folder=folder,
+        study=open_optuna_study(storage, config),
+        recorder=recorder,
+        listener=listener,
+        environment=dict(environment),
+        space=distributions(config, n_classes=inputs.n_classes),
+        trainer=trainer,
+    )
 
 
 def open_optuna_study(storage: BaseStorage, config: StudyConfig) -> optuna.Study:
@@ -55,6 +65,24 @@ def open_optuna_study(storage: BaseStorage, config: StudyConfig) -> optuna.Study
         pruner=make_pruner(config.search.pruner),
         load_if_exists=True,
     )
+
+
+def load_optuna_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """A copy of the study in Optuna's store, to look at: what is done to it changes nothing.
+
+    Raises:
+        StudyError: If the store has no such study.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    copy = optuna.storages.InMemoryStorage()
+    try:
+        optuna.copy_study(
+            from_study_name=name, from_storage=storage, to_storage=copy, to_study_name=name
+        )
+    except KeyError as error:
+        do = f"start it with: tuner run {name}"
+        raise StudyError(f"Optuna's store has no study '{name}'", do=do) from error
+    return optuna.load_study(study_name=name, storage=copy)
 
 
 def run_search(search: Search) -> None:
@@ -71,7 +99,7 @@ def run_search(search: Search) -> None:
         run_baselines(search)
         evaluate_free_baselines(search)
         if restored := restore_trials(search):
-            search.listener.message(
+            search.listener.warning(
                 f"Optuna's store lacked {restored} recorded trials; it has them again"
             )
         settle_dead_trials(search)
@@ -85,13 +113,13 @@ def run_baselines(search: Search) -> None:
     """Train the baselines that have no record, and give those that have one to the sampler."""
     known = {record.name: record for record in search.folder.records()}
     todo = []
-    for name, params in baselines(n_classes=search.inputs.n_classes).items():
-        slot = Slot("baseline", f"baseline-{name}", params)
-        if slot.name in known:
+    for name, setting in baselines(n_classes=search.inputs.n_classes).items():
+        asked = Asked("baseline", f"baseline-{name}", setting)
+        if asked.name in known:
             # A kill may have come between the record and the store.
-            teach_baseline(search, known[slot.name])
+            teach_baseline(search, known[asked.name])
         else:
-            todo.append(slot)
+            todo.append(asked)
     size = trials_at_once(search.config)
     for start in range(0, len(todo), size):
         for record in train_batch(search, todo[start : start + size]):
@@ -107,14 +135,14 @@ def evaluate_free_baselines(search: Search) -> None:
     log_prob = load_log_prob(folder.records_path, plain.name)
     if log_prob is None:
         return
-    search.listener.step("free baselines: logit adjustment, logistic regression, class means")
+    search.listener.note("free baselines: logit adjustment, logistic regression, class means")
     save_free(folder.path, evaluate_free(plain, log_prob, search.inputs, config=search.config))
 
 
 def _run_trials(search: Search) -> None:
     failures = 0
-    while slots := next_batch(search):
-        failures = count_failures(search, train_batch(search, slots), before=failures)
+    while batch := next_batch(search):
+        failures = count_failures(search, train_batch(search, batch), before=failures)
 
 
 def count_failures(search: Search, records: Sequence[Record], *, before: int) -> int:

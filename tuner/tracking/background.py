@@ -15,9 +15,9 @@ from tuner.errors import StudyError
 from tuner.home.recorder import Recorder
 from tuner.home.records import Record, load_record
 from tuner.home.study_folder import StudyFolder
-from tuner.tracking.connection import reason_of
+from tuner.tracking.connection import short_reason
 
-_HOPELESS = 2  # tasks that failed in a row, at the end of a study
+_GIVE_UP_AFTER = 2  # tasks that failed in a row while a study closes
 _TRIES = 5  # of a task that fails while others succeed
 _LATER_S = 0.05  # the search tells one trial and asks the next; both wait for Python's lock
 _NICENESS = 15  # of 19
@@ -126,7 +126,7 @@ class BackgroundRecorder:
                 task, folder = next(iter(self._tasks.items()))
             fault = self._attempt(task, folder)
             if fault is not None:
-                self._say(folder, reason_of(fault))
+                self._say(folder, short_reason(fault))
             with self._changed:
                 self._settle(task, folder, fault)
 
@@ -174,7 +174,7 @@ class BackgroundRecorder:
                 self._has_said = False
         elif self._is_lost(task):
             self._given_up.append(task)
-            if len(self._failing) >= _HOPELESS:
+            if len(self._failing) >= _GIVE_UP_AFTER:
                 self._given_up += self._tasks
                 self._tasks.clear()
         else:

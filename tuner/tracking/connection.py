@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import glob
 import logging
 import os
 import re
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlparse
 
-from tuner.errors import TrackingError, without_password
+from tuner.errors import StudyError, TrackingError
+from tuner.files import replacing, turn
+from tuner.text import without_password
 
 # Set where the user has set nothing. MLflow's own patience (7 retries of 2 minutes) would hold
 # the end of a study for an hour; records wait in the home anyway.
@@ -91,15 +93,17 @@ def tracking_errors(tracking_uri: str) -> Iterator[None]:
         yield
     except TrackingError:
         raise
+    except StudyError as error:  # a file of the study is damaged: say which
+        raise TrackingError(error.what, where=error.where, do=error.do) from error
     except Exception as error:  # the drivers of a dozen stores share no base class
         raise TrackingError(
-            reason_of(error),
+            short_reason(error),
             where=tracking_uri,
             do="nothing is lost: the records are in the home, and tuner sync writes them",
         ) from error
 
 
-def reason_of(error: BaseException) -> str:
+def short_reason(error: BaseException) -> str:
     """First line of an error that says something, short and without passwords."""
     lines = without_password(str(error)).strip().splitlines()
     told = [line for line in lines if not line.startswith(_ASIDE)] or [""]
@@ -127,27 +131,28 @@ def _check_database(path: Path) -> None:
 
 
 def _make_database(path: Path) -> None:
-    """Create a migrated database under another name and rename it: it exists whole or not.
+    """Create a migrated database: it exists whole or not.
 
     MLflow migrates in place for seconds; a kill, or a second process, in the middle of that
     leaves a database that nobody can open.
     """
-    from mlflow import MlflowClient
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with turn(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return
-        for old in path.parent.glob(f".{path.name}.new*"):
-            old.unlink()
-        made = path.with_name(f".{path.name}.new{os.getpid()}")
-        client = MlflowClient(f"sqlite:///{quote(str(made))}")
-        client.search_experiments(max_results=1)
-        # Nothing may go on under the other name; MLflow has no public way to close a store.
-        with suppress(AttributeError):
-            client._tracking_client.store.engine.dispose()
-        made.replace(path)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+            left.unlink()  # of a process that died: others wait for this turn
+        with replacing(path) as made:
+            _migrate(made)
+
+
+def _migrate(path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{quote(str(path))}")
+    client.search_experiments(max_results=1)
+    # Nothing may go on under this name; MLflow has no public way to close a store.
+    with suppress(AttributeError):
+        client._tracking_client.store.engine.dispose()
 
 
 def local_folder(location: str) -> Path | None:

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.errors import StudyError
-from tuner.evaluation.metrics import class_table
+from tuner.evaluation.metrics import SCORES, class_table
 from tuner.files import listed
+from tuner.home.baselines import PLAIN, RECIPE
+from tuner.home.confirmation import Confirmation
 from tuner.home.records import Record, load_record
 from tuner.home.study_folder import StudyFolder
 
@@ -29,7 +31,6 @@ RECORD_TAG = "tuner.record"
 WHOLE_TAG = "tuner.record_sha"  # set last: a run that lacks it was cut off
 STUDY_TAG = "tuner.study_id"
 
-_SUMMARY = ("macro_recall", "min_recall", "accuracy", "macro_f1", "g_mean", "mcc")
 _CURVES = ("val/macro_recall", "val/balanced_loss", "train/loss", "learning_rate")
 _TAG_LENGTH = 8000  # MLflow's limits
 _PARAM_LENGTH = 6000
@@ -182,21 +183,20 @@ def record_points(record: Record, names: Sequence[str]) -> list[Point]:
     ]
 
 
-def confirmation_metrics(done: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics of a study's own run from ``confirmation.json``: the test, and gains with limits."""
-    chosen = next(m for m in done["test"]["models"] if m["key"] == done["chosen"])
-    values = {"confirm/test_macro_recall": float(chosen["macro_recall"])}
+def confirmation_metrics(done: Confirmation) -> dict[str, float]:
+    """Metrics of a study's own run from its confirmation: the test, and gains with limits."""
+    values = {"confirm/test_macro_recall": done.chosen_model.macro_recall}
     names = {
-        "baseline-cross_entropy": "cross_entropy",
-        "baseline-published_recipe": "published_recipe",
-        done["best_free"]: "best_free_baseline",
+        PLAIN: "cross_entropy",
+        RECIPE: "published_recipe",
+        done.best_free: "best_free_baseline",
     }
-    for row in done["test"]["comparisons"]:
-        if name := names.get(row["against"]):
+    for pair in done.test.comparisons:
+        if name := names.get(pair.against):
             values |= {
-                f"confirm/gain_over_{name}": float(row["gain"]),
-                f"confirm/gain_over_{name}_low": float(row["low"]),
-                f"confirm/gain_over_{name}_high": float(row["high"]),
+                f"confirm/gain_over_{name}": pair.gain,
+                f"confirm/gain_over_{name}_low": pair.low,
+                f"confirm/gain_over_{name}_high": pair.high,
             }
     return values
 
@@ -207,7 +207,7 @@ def to_ms(seconds: float) -> int:
 
 
 def _final(record: Record, names: Sequence[str]) -> Iterator[tuple[str, float]]:
-    yield from ((key, record.scores[key]) for key in _SUMMARY if key in record.scores)
+    yield from ((key, record.scores[key]) for key in SCORES if key in record.scores)
     if record.value is not None:
         yield "objective", record.value
     if record.number is not None:

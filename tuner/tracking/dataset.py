@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from tuner.home.study_folder import TEST, StudyFolder
+from tuner.home.study_folder import StudyFolder
 
 _DIGEST_LENGTH = 32  # MLflow takes 36; a tag holds the whole fingerprint
 
@@ -25,7 +26,7 @@ def dataset_input(folder: StudyFolder) -> Any:
         {
             "path": images.paths,
             "class": [folder.class_names[k] for k in images.labels],
-            "fold": ["test" if fold == TEST else str(fold) for fold in images.fold],
+            "fold": np.where(images.is_test, "test", images.fold.astype(str)),
         }
     )
     dataset = mlflow.data.from_pandas(

@@ -9,7 +9,8 @@ import numpy as np
 
 from tuner.home.confirmation import load_confirmation
 from tuner.home.records import Record, best_baseline, winner
-from tuner.home.study_folder import TEST, StudyFolder
+from tuner.home.study_folder import StudyFolder
+from tuner.text import one_line
 from tuner.tracking.content import run_name
 
 _LENGTH = 7900  # MLflow's limit of a tag is 8000
@@ -37,22 +38,21 @@ def _question(folder: StudyFolder) -> str:
         question = " ".join(
             line.strip().lstrip("#").strip() for line in (lines[0] if lines else "").splitlines()
         )
-    return f"**{escape(str(question).strip())}**" if str(question).strip() else ""
+    return f"**{as_markdown(str(question).strip())}**" if str(question).strip() else ""
 
 
 def _verdict(folder: StudyFolder) -> str:
     done = load_confirmation(folder)
-    return f"**{escape(done['verdict']['sentence'])}**" if done else ""
+    return f"**{as_markdown(done.verdict.sentence)}**" if done else ""
 
 
 def _data(folder: StudyFolder) -> str:
     config, images = folder.config, folder.images
-    n_test = int((images.fold == TEST).sum())
     return (
-        f"{len(images.paths)} images of {len(folder.class_names)} classes from "
-        f"`{_code(config.data.source)}` at {config.data.image_px} px; {n_test} of them sealed for "
-        f"the test, {config.split.folds} folds of the others. Objective: "
-        f"`{config.objective.metric}` of the pooled out-of-fold predictions."
+        f"{images.n_images} images of {images.n_classes} classes from "
+        f"`{_code(config.data.source)}` at {config.data.image_px} px; "
+        f"{len(images.test)} of them sealed for the test, {config.split.folds} folds of the "
+        f"others. Objective: `{config.objective.metric}` of the pooled out-of-fold predictions."
     )
 
 
@@ -60,30 +60,28 @@ def _best(records: list[Record]) -> str:
     best, rival = winner(records), _rival(records)
     if best is None:
         return "No trial has finished yet."
-    text = f"Best so far: **{escape(run_name(best))}**, {_scores(best)}"
+    text = f"Best so far: **{as_markdown(run_name(best))}**, {_scores(best)}"
     if not best.is_feasible:
         text += "; it breaks the recall floor, as every other"
     if best.kind == "baseline":
         text += "; it is a baseline: the search has found nothing better"
     elif rival:
-        text += f"; the best baseline, {escape(rival.title)}, {_scores(rival)}"
+        text += f"; the best baseline, {as_markdown(rival.title)}, {_scores(rival)}"
     return text + ". Out-of-fold values of the search: the best of many looks better than it is."
 
 
 def _classes(folder: StudyFolder, records: list[Record]) -> str:
     """Rarest classes first."""
     names, images = folder.class_names, folder.images
-    is_test = images.fold == TEST
-    n_search = np.bincount(images.labels[~is_test], minlength=len(names))
-    n_test = np.bincount(images.labels[is_test], minlength=len(names))
+    n_search, n_test = images.search_counts, images.test_counts
     best = winner(records)
     shown = [best, _rival(records)]
-    heads = ["class", "images", "sealed", *(f"recall, {escape(r.title)}" for r in shown if r)]
+    heads = ["class", "images", "sealed", *(f"recall, {as_markdown(r.title)}" for r in shown if r)]
     rows = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     rarest = np.argsort(n_search, kind="stable")
     for k in rarest[:_CLASSES_SHOWN]:
         cells = [
-            escape(names[k][:60]),
+            as_markdown(names[k][:60]),
             n_search[k],
             n_test[k],
             *(_recall(record, k) for record in shown if record),
@@ -112,7 +110,7 @@ def _scores(record: Record) -> str:
     )
 
 
-def escape(text: str) -> str:
+def as_markdown(text: str) -> str:
     """Text that Markdown and HTML show as it is, on one line."""
     line = html.escape(_one_line(text), quote=False)
     return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", line)
@@ -123,4 +121,4 @@ def _code(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return one_line(text.encode("utf-8", "replace").decode())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tuner.errors import StudyError, TrackingError
+from tuner.errors import TrackingError
+from tuner.files import is_held, turn
 from tuner.home import Home
 from tuner.home.recorder import Recorder
 from tuner.home.study_folder import StudyFolder
-from tuner.report.figures.figures import confusion_matrix_image
+from tuner.report.figures.confusion import confusion_matrix_image
 from tuner.tracking.background import BackgroundRecorder
 from tuner.tracking.mlflow_recorder import MlflowRecorder, sync_study
 
@@ -46,13 +47,14 @@ def complete_mirror(
     Returns:
         Whether nobody else works on the study.
     """
-    mirror = make_mirror(home, home.resolve_tracking_uri(tracking_uri), on_trouble=on_trouble)
-    try:
-        with folder.locked():
+    # In this order: who takes the turn and then finds others at work has kept it from the last.
+    if is_held(folder.lock_path):
+        return False
+    with turn(folder.turn_path("complete"), waits=False) as is_mine:
+        if is_mine:
+            uri = home.resolve_tracking_uri(tracking_uri)
             try:
-                sync_study(folder, mirror, is_running=False)
+                sync_study(folder, make_mirror(home, uri, on_trouble=on_trouble))
             except TrackingError as error:
                 on_trouble(f"{error.what}; write it with: tuner sync {folder.name}")
-            return True
-    except StudyError:
-        return False
+        return is_mine

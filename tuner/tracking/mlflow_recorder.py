@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import StudyError, TrackingError, TunerError
-from tuner.files import turn
+from tuner.errors import TrackingError, TunerError
+from tuner.files import is_held, turn
 from tuner.home.confirmation import load_confirmation
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
@@ -191,10 +191,10 @@ class MlflowRecorder:
         names = safe_names(folder.class_names)
         has_files = files_are_there(parent, n_least=len(_STUDY_FILES))
         mirror = _Mirror(
-            experiment_id,
-            parent.info.run_id,
-            names,
-            dataset_input(folder),
+            experiment_id=experiment_id,
+            parent_id=parent.info.run_id,
+            names=names,
+            dataset=dataset_input(folder),
             files_sha=parent.data.tags.get(_FILES_TAG) if has_files else None,
         )
         self._write_study_files(folder, mirror)
@@ -248,9 +248,9 @@ class MlflowRecorder:
         done = load_confirmation(folder)
         if done is None:
             return
-        self._client.set_tag(mirror.parent_id, "tuner.verdict", done["verdict"]["sentence"])
+        self._client.set_tag(mirror.parent_id, "tuner.verdict", done.verdict.sentence)
         for key, value in content.confirmation_metrics(done).items():
-            self._client.log_metric(mirror.parent_id, key, value, step=done["opening"])
+            self._client.log_metric(mirror.parent_id, key, value, step=done.opening)
 
     def _describe(self, folder: StudyFolder, mirror: _Mirror) -> list[Record]:
         records, _ = content.read_records(folder)
@@ -291,15 +291,12 @@ class MlflowRecorder:
         self._client.delete_run(run_id)
 
 
-def sync_study(
-    folder: StudyFolder, recorder: MlflowRecorder, *, is_running: bool | None = None
-) -> int:
+def sync_study(folder: StudyFolder, recorder: MlflowRecorder) -> int:
     """Write everything that MLflow lacks of a study (`tuner sync`); safe while the study runs.
 
     Args:
         folder: The study.
         recorder: Where to write.
-        is_running: Whether the study goes on; None to ask the lock of its folder.
 
     Returns:
         How many runs had to be written.
@@ -321,8 +318,8 @@ def sync_study(
             in_a_row += 1
             if in_a_row == _FAULTS_IN_A_ROW:
                 break
-    if not (_is_running(folder) if is_running is None else is_running):
-        n_finished = sum(r.kind == "trial" and r.state != "failed" for r in records)
+    if not is_held(folder.lock_path):
+        n_finished = sum(r.is_finished_trial for r in records)
         recorder.close_study(folder, is_finished=n_finished >= folder.config.search.trials)
     if not faults:
         return written
@@ -333,12 +330,3 @@ def sync_study(
         where=first.where,
         do=first.do,
     ) from first
-
-
-def _is_running(folder: StudyFolder) -> bool:
-    """Whether some process holds the study."""
-    try:
-        with folder.locked():
-            return False
-    except StudyError:
-        return True

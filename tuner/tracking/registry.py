@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import UInt8
 from tuner.tracking.connection import (
     connect,
     keeps_its_own_artifacts,
@@ -27,7 +28,7 @@ def register_model(
     tracking_uri: str,
     experiment: str,
     artifacts: Path,
-    example: NDArray[np.uint8],
+    example: UInt8,
     card: Mapping[str, Any],
     card_text: str,
 ) -> int:
@@ -66,34 +67,46 @@ def register_model(
             Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
             Schema([TensorSpec(np.dtype(np.float32), (-1, n_classes))]),
         )
-        # MLflow runs the example, and Keras would draw a progress bar among the results.
-        keras.utils.disable_interactive_logging()
-        # Not `get_tracking_uri`, whose default would outlive this call in the environment.
-        before = os.environ.get("MLFLOW_TRACKING_URI")
-        mlflow.set_tracking_uri(tracking_uri)
-        try:
-            with mlflow.start_run(
+        with (
+            _current(tracking_uri),
+            mlflow.start_run(
                 experiment_id=experiment_id, run_name=name, tags={"tuner.kind": "model"}
-            ):
-                # Not `mlflow.keras`, which cannot keep an example (3.17); both load the same file.
-                logged = mlflow.tensorflow.log_model(
-                    model,
-                    name="model",
-                    signature=signature,
-                    input_example=example,
-                    registered_model_name=name,
-                    # What the file needs, not what this process has loaded.
-                    pip_requirements=_requirements(),
-                    metadata={"tuner": dict(card)},
-                )
-                mlflow.log_text(card_text, "model_card.md")
-        finally:
-            keras.utils.enable_interactive_logging()
-            mlflow.set_tracking_uri(before)
+            ),
+        ):
+            # Not `mlflow.keras`, which cannot keep an example (3.17); both load the same file.
+            logged = mlflow.tensorflow.log_model(
+                model,
+                name="model",
+                signature=signature,
+                input_example=example,
+                registered_model_name=name,
+                # What the file needs, not what this process has loaded.
+                pip_requirements=_requirements(),
+                metadata={"tuner": dict(card)},
+            )
+            mlflow.log_text(card_text, "model_card.md")
         version = str(logged.registered_model_version)
         client.update_model_version(name, version, description=card_text)
         client.set_registered_model_alias(name, CHAMPION, version)
         return int(version)
+
+
+@contextmanager
+def _current(tracking_uri: str) -> Iterator[None]:
+    """Let MLflow's functions without a client write there, and Keras keep silent meanwhile."""
+    import keras
+    import mlflow
+
+    # MLflow runs the example, and Keras would draw a progress bar among the results.
+    keras.utils.disable_interactive_logging()
+    # Not `get_tracking_uri`, whose default would outlive this call in the environment.
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        keras.utils.enable_interactive_logging()
+        mlflow.set_tracking_uri(before)
 
 
 def _requirements() -> list[str]:

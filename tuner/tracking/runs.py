@@ -11,23 +11,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
-import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
 
+from tuner.arrays import UInt8
 from tuner.errors import TunerError
-from tuner.home.records import Record, load_log_prob
+from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
 from tuner.tracking import content
-from tuner.tracking.connection import local_folder, reason_of
-from tuner.tracking.tables import (
-    PREDICTIONS,
-    class_names_json,
-    confusion_matrix_json,
-    predictions_json,
-)
+from tuner.tracking.connection import local_folder, short_reason
+from tuner.tracking.tables import FILES
 
-Image = NDArray[np.uint8]
+Image = UInt8
 Draw = Callable[[list[list[int]], list[str], str], Image]
 
 _METRICS_A_CALL = 1000  # MLflow's limit
@@ -82,21 +76,21 @@ def draft_run(
         on_trouble: Told what was left out.
     """
     title = content.run_name(record)
-    texts = {"class_names.json": class_names_json(folder.class_names, names)}
     tags = content.record_tags(folder, record, parent_id=parent_id)
+    texts: dict[str, str] = {}
+    for file in FILES:
+        with _left_out(f"no {file.what} of {record.name}", on_trouble):
+            text = file.text(folder, record, names)
+            if text is not None:
+                texts[file.name] = text
+    if tables := [f.name for f in FILES if f.is_table and f.name in texts]:
+        # What MLflow's log_table would set; its UI then shows and compares the tables.
+        logged = [{"path": name, "type": "table"} for name in tables]
+        tags["mlflow.loggedArtifacts"] = json.dumps(logged)
     image = None
     if record.matrix:
-        texts["confusion_matrix.json"] = confusion_matrix_json(record, folder.class_names)
         with _left_out(f"no picture of the confusion matrix of {record.name}", on_trouble):
             image = draw(record.matrix, folder.class_names, title)
-    with _left_out(f"no table of predictions of {record.name}", on_trouble):
-        log_prob = load_log_prob(folder.records_path, record.name)
-        if log_prob is not None:
-            texts[PREDICTIONS] = predictions_json(
-                folder.images, log_prob, folder.class_names, record=record
-            )
-            # What MLflow's log_table would set; its UI then shows and compares the table.
-            tags["mlflow.loggedArtifacts"] = json.dumps([{"path": PREDICTIONS, "type": "table"}])
     return Draft(
         name=title,
         status=content.RUN_STATUS[record.state],
@@ -205,4 +199,4 @@ def _left_out(what: str, on_trouble: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except (TunerError, ValueError, KeyError, OSError, RuntimeError, BadZipFile) as error:
-        on_trouble(f"MLflow gets {what}: {reason_of(error)}")
+        on_trouble(f"MLflow gets {what}: {short_reason(error)}")

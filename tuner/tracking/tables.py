@@ -1,20 +1,20 @@
-"""Files beside a run's metrics: counts, predictions per image, and the names that were changed."""
+"""Files beside a run's metrics: counts, predictions per image, and the names that were changed.
+
+`FILES` lists them; what is added there is in every run from then on.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tuner.home.records import Record
-from tuner.home.study_folder import ImageTable
-
-FloatArray = NDArray[np.float32]
-
-PREDICTIONS = "predictions.json"
+from tuner.arrays import Float32
+from tuner.data.image_table import ImageTable
+from tuner.home.records import Record, load_log_prob
+from tuner.home.study_folder import StudyFolder
 
 _DIGITS = 4  # the study's folder keeps the probabilities whole
 
@@ -31,9 +31,7 @@ def confusion_matrix_json(record: Record, class_names: Sequence[str]) -> str:
     return json.dumps({"class_names": list(class_names), "matrix": record.matrix})
 
 
-def predictions_json(
-    images: ImageTable, log_prob: FloatArray, class_names: Sequence[str], *, record: Record
-) -> str:
+def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -> str:
     """Prediction of every image that a record counts, in the form of MLflow's tables.
 
     Images whose fold was not predicted before a failure have no prediction. Only trials and
@@ -42,17 +40,17 @@ def predictions_json(
     Args:
         images: The study's images.
         log_prob: float32 of shape (n_images, n_classes), the record's images in their order.
-        class_names: In class order.
         record: Whose predictions they are.
 
     Raises:
         ValueError: If `log_prob` belongs to other images or classes.
     """
     rows = images.search if record.part == "validation" else images.test
-    if log_prob.shape != (len(rows), len(class_names)):
+    class_names = images.class_names
+    if log_prob.shape != (len(rows), images.n_classes):
         raise ValueError(
             f"probabilities of shape {log_prob.shape} for {len(rows)} images "
-            f"and {len(class_names)} classes"
+            f"and {images.n_classes} classes"
         )
     is_known: list[bool] = (log_prob.max(axis=1) > -np.inf).tolist()
     predicted, true = log_prob.argmax(axis=1).tolist(), images.labels[rows].tolist()
@@ -73,3 +71,41 @@ def predictions_json(
         columns[f"probability: {name}"] = probability[:, k].tolist()
     table = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
     return json.dumps(table, separators=(",", ":"))
+
+
+class RunFile(NamedTuple):
+    """A file of a record's run.
+
+    Attributes:
+        name: Of the file, among the run's artifacts.
+        what: It holds, for the message that it is left out.
+        text: From folder, record and safe class names; None of a record that has no such thing.
+        is_table: Whether MLflow shows and compares it as a table.
+    """
+
+    name: str
+    what: str
+    text: Callable[[StudyFolder, Record, Sequence[str]], str | None]
+    is_table: bool = False
+
+
+def _class_names(folder: StudyFolder, record: Record, names: Sequence[str]) -> str:
+    return class_names_json(folder.class_names, names)
+
+
+def _confusion_matrix(folder: StudyFolder, record: Record, names: Sequence[str]) -> str | None:
+    return confusion_matrix_json(record, folder.class_names) if record.matrix else None
+
+
+def _predictions(folder: StudyFolder, record: Record, names: Sequence[str]) -> str | None:
+    log_prob = load_log_prob(folder.records_path, record.name)
+    if log_prob is None:
+        return None
+    return predictions_json(folder.images, log_prob, record=record)
+
+
+FILES = (
+    RunFile("class_names.json", "class names", _class_names),
+    RunFile("confusion_matrix.json", "counts", _confusion_matrix),
+    RunFile("predictions.json", "table of predictions", _predictions, is_table=True),
+)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from tuner.home.records import Record, winner
-from tuner.home.study_folder import TEST, StudyFolder
+from tuner.home.study_folder import StudyFolder
+from tuner.setting import HYPERPARAMETERS, in_words
 
 TAG = "mlflow.sharedViewState."
 ALL_RUNS = "tuner-all"
 SHORT_LIST = "tuner-baselines"
 
-_HYPERPARAMETERS = ("gamma", "alpha", "augmentation_multiplier", "class_weight_mode")
 _RUNS = "tags.`tuner.kind` != 'study' AND tags.`tuner.kind` != 'confirm'"
 _CLASSES = 6  # the rarest ones have charts in view, the others in sections that are closed
 _COLUMNS = (
@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 _SECTIONS = (  # name, cards in a row, height of a card in pixels
     ("Confusion matrices", 1, 980),
-    ("The four hyperparameters and macro recall", 1, 400),
+    (f"The {in_words(len(HYPERPARAMETERS))} hyperparameters and macro recall", 1, 400),
     ("Recall, the rarest classes first", 3, 360),
     ("Epoch by epoch", 3, 360),
 )
@@ -53,9 +53,7 @@ def saved_views(
         names: Safe class names, in class order.
         run_ids: Run of each record that has one.
     """
-    images = folder.images
-    counts = np.bincount(images.labels[images.fold != TEST], minlength=len(names))
-    rarest = [names[k] for k in np.argsort(counts, kind="stable")[:_CLASSES]]
+    rarest = [names[k] for k in np.argsort(folder.images.search_counts, kind="stable")[:_CLASSES]]
     began_ms = min((round(record.started_s * 1000) for record in records), default=0)
     views = {ALL_RUNS: ("All runs of the search", _RUNS)}
     best = winner(list(records))
@@ -96,7 +94,7 @@ def _state(chosen: str, rarest: Sequence[str], *, is_short: bool) -> dict[str, A
         "lifecycleFilter": "Active",
         "selectedColumns": [
             *(f"metrics.`{key}`" for key in finals[: 2 + _COLUMNS]),
-            *(f"params.`{key}`" for key in _HYPERPARAMETERS),
+            *(f"params.`{key}`" for key in HYPERPARAMETERS),
         ],
         "compareRunCharts": list(_cards(finals, rarest)),
         "compareRunSections": [{"isReordered": True, **section} for section in sections],
@@ -117,7 +115,7 @@ def _cards(finals: Sequence[str], rarest: Sequence[str]) -> list[dict[str, Any]]
             1,
             "PARALLEL",
             {
-                "selectedParams": list(_HYPERPARAMETERS),
+                "selectedParams": list(HYPERPARAMETERS),
                 "selectedMetrics": ["macro_recall"],
                 "showAllRuns": True,
             },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
 from tuner.errors import StudyError
 from tuner.evaluation.metrics import METRICS, confusion_matrix
@@ -13,11 +14,8 @@ from tuner.home.records import Record, load_log_prob
 from tuner.home.study_folder import StudyFolder
 from tuner.imbalance.adjustment import choose_tau, effective_prior
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
-
-def fold_priors(record: Record, fold: IntArray) -> FloatArray:
+def fold_priors(record: Record, fold: Int64) -> Float64:
     """Effective prior of the head that judged each image, float64 (n_images, n_classes)."""
     return effective_prior(record.rows, record.class_weights)[fold]
 
@@ -26,8 +24,8 @@ def tuned_taus(
     record: Record,
     log_prob: NDArray[np.floating],
     *,
-    labels: IntArray,
-    fold: IntArray,
+    labels: Int64,
+    fold: Int64,
     config: StudyConfig,
 ) -> dict[str, float]:
     """Strengths of logit adjustment: 1, and the best one on out-of-fold predictions.
@@ -41,7 +39,7 @@ def tuned_taus(
     """
     n_classes, metric = log_prob.shape[1], METRICS[config.objective.metric]
 
-    def score(predicted: IntArray) -> float:
+    def score(predicted: Int64) -> float:
         return metric(confusion_matrix(labels, predicted, n_classes=n_classes))
 
     return {ADJUSTED: 1.0, TUNED: choose_tau(log_prob, fold_priors(record, fold), score=score)}
@@ -60,8 +58,12 @@ def tau_of(folder: StudyFolder, record: Record) -> float:
             where=str(folder.records_path / f"{record.name}.npz"),
             do="restore the file, or name the strength: --tau 1",
         )
-    images, rows = folder.images, folder.images.search
+    table, chosen = folder.images, folder.images.search
     taus = tuned_taus(
-        record, log_prob, labels=images.labels[rows], fold=images.fold[rows], config=folder.config
+        record,
+        log_prob,
+        labels=table.labels[chosen],
+        fold=table.fold[chosen],
+        config=folder.config,
     )
     return taus[TUNED]

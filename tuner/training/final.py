@@ -6,21 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Float64
 from tuner.config import StudyConfig
 from tuner.errors import TrainingError
 from tuner.evaluation.metrics import log_softmax
 from tuner.setting import Setting
 from tuner.training.bank.heads import StackedHeads
-from tuner.training.bank.steps import HeadWeights
+from tuner.training.head import HeadWeights
 from tuner.training.inputs import Inputs
 from tuner.training.plan import Plan
 from tuner.training.trial import make_head
-
-FloatArray = NDArray[np.float64]
-
-FINAL = -1  # key of the final training's random streams, beside the folds' 0, 1, …
 
 
 def train_finals(
@@ -39,14 +35,14 @@ def train_finals(
     Raises:
         TrainingError: If a loss is not finite.
     """
-    images = np.arange(len(inputs.labels))
-    heads = [make_head(p, inputs, images, config=config, key=FINAL)[0] for p, _ in settings]
+    places = np.arange(len(inputs.labels))
+    heads = [make_head(s, inputs, places, config=config, fold=None) for s, _ in settings]
     stack = StackedHeads(
         heads,
         inputs.X,
         ops.convert_to_tensor(inputs.y, "int32"),
         n_classes=inputs.n_classes,
-        steps=-(-len(images) // config.training.batch_size),
+        steps=-(-len(places) // config.training.batch_size),
         training=config.training,
     )
     plans = [plan for _, plan in settings]
@@ -62,7 +58,7 @@ def train_finals(
     return [done[h] for h in range(len(settings))]
 
 
-def head_log_prob(head: HeadWeights, features: NDArray[np.float32]) -> FloatArray:
+def head_log_prob(head: HeadWeights, features: Float32) -> Float64:
     """Log probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
     hidden = np.maximum(features @ head.hidden + head.hidden_bias, 0)
     return log_softmax(hidden @ head.output + head.output_bias)

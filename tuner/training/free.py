@@ -13,24 +13,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from tuner.arrays import Float32, Float64, Int64
 from tuner.config import StudyConfig
 from tuner.evaluation.metrics import confusion_matrix, log_softmax, scores
 from tuner.home.free import FREE_TITLES, FreeBaseline
 from tuner.home.records import Record
-from tuner.imbalance.adjustment import adjust
+from tuner.imbalance.adjustment import adjust_logits
 from tuner.training.adjusted import fold_priors, tuned_taus
 from tuner.training.inputs import Inputs
 from tuner.training.trial import objective_value
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-Predict = Callable[[NDArray[np.float32]], FloatArray]  # features to log probabilities
+Predict = Callable[[Float32], Float64]  # features to log probabilities
 
 _C = 0.01  # of standardised features (docs/notes/008)
 
 
-def fit_logistic_regression(features: NDArray[np.float32], labels: IntArray) -> Predict:
+def fit_logistic_regression(features: Float32, labels: Int64) -> Predict:
     """Multinomial logistic regression with balanced weights on standardised features.
 
     Args:
@@ -47,7 +45,7 @@ def fit_logistic_regression(features: NDArray[np.float32], labels: IntArray) -> 
         model.fit(scaler.transform(features), labels)
     is_binary = len(model.classes_) == 2  # scikit-learn then has one column of logits
 
-    def predict(X: NDArray[np.float32]) -> FloatArray:
+    def predict(X: Float32) -> Float64:
         # Not `predict_log_proba`, which takes the log of probabilities that are 0.
         logits = np.asarray(model.decision_function(scaler.transform(X)), dtype=np.float64)
         return log_softmax(np.stack([0 * logits, logits], axis=1) if is_binary else logits)
@@ -55,7 +53,7 @@ def fit_logistic_regression(features: NDArray[np.float32], labels: IntArray) -> 
     return predict
 
 
-def fit_nearest_class_mean(features: NDArray[np.float32], labels: IntArray) -> Predict:
+def fit_nearest_class_mean(features: Float32, labels: Int64) -> Predict:
     """Nearest class mean of standardised features.
 
     Args:
@@ -70,7 +68,7 @@ def fit_nearest_class_mean(features: NDArray[np.float32], labels: IntArray) -> P
     X = scaler.transform(features)
     means = np.stack([X[labels == k].mean(axis=0) for k in range(int(labels.max()) + 1)])
 
-    def predict(X: NDArray[np.float32]) -> FloatArray:
+    def predict(X: Float32) -> Float64:
         # The square of X itself is the same for every class.
         logits = scaler.transform(X) @ means.T - 0.5 * (means**2).sum(axis=1)
         return log_softmax(logits)
@@ -78,7 +76,7 @@ def fit_nearest_class_mean(features: NDArray[np.float32], labels: IntArray) -> P
     return predict
 
 
-FITS: Mapping[str, Callable[[NDArray[np.float32], IntArray], Predict]] = {
+FITS: Mapping[str, Callable[[Float32, Int64], Predict]] = {
     "logistic_regression": fit_logistic_regression,
     "nearest_class_mean": fit_nearest_class_mean,
 }
@@ -97,7 +95,7 @@ def evaluate_free(
     """
     prior = fold_priors(plain, inputs.fold)
     taus = tuned_taus(plain, log_prob, labels=inputs.labels, fold=inputs.fold, config=config)
-    predicted = {key: adjust(log_prob, prior, tau=tau) for key, tau in taus.items()}
+    predicted = {key: adjust_logits(log_prob, prior, tau=tau) for key, tau in taus.items()}
     predicted |= {key: out_of_fold(inputs, key) for key in FITS}
     found = []
     for key, table in predicted.items():
@@ -105,13 +103,18 @@ def evaluate_free(
         value = objective_value(matrix, config=config)
         found.append(
             FreeBaseline(
-                key, FREE_TITLES[key], taus.get(key), value, scores(matrix), matrix.tolist()
+                key=key,
+                title=FREE_TITLES[key],
+                tau=taus.get(key),
+                value=value,
+                scores=scores(matrix),
+                matrix=matrix.tolist(),
             )
         )
     return found
 
 
-def out_of_fold(inputs: Inputs, key: str) -> FloatArray:
+def out_of_fold(inputs: Inputs, key: str) -> Float64:
     """Out-of-fold log probabilities of one of `FITS`, float64 (n_images, n_classes)."""
     X = original_features(inputs)
     log_prob = np.zeros((len(inputs.labels), inputs.n_classes))
@@ -122,6 +125,6 @@ def out_of_fold(inputs: Inputs, key: str) -> FloatArray:
     return log_prob
 
 
-def original_features(inputs: Inputs) -> NDArray[np.float32]:
+def original_features(inputs: Inputs) -> Float32:
     """Features of the images themselves, without views, float32 (n_images, n_features)."""
     return inputs.features(inputs.row_of[:, 0])

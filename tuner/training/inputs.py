@@ -9,19 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64
 from tuner.config import StudyConfig
+from tuner.data.image_table import ImageTable
 from tuner.features.bank import BankRows, FeatureBank
 from tuner.features.device import free_bytes
 from tuner.features.extract import ViewOf
 from tuner.features.views import view_key
 from tuner.home.baselines import baselines
-from tuner.home.study_folder import ImageTable
-from tuner.imbalance.rows import Rows, training_rows, view_order, views_needed
+from tuner.imbalance.rows import training_rows, view_order, views_needed
 from tuner.training.images.batches import LiveImages
-
-IntArray = NDArray[np.int64]
 
 
 class LiveSource(NamedTuple):
@@ -34,6 +32,9 @@ class LiveSource(NamedTuple):
 @dataclass(frozen=True)
 class Inputs:
     """Features, labels and folds of the images that the search may see.
+
+    An image's place is its number among them; a row is one of the feature matrix, which has
+    views of them, too.
 
     Attributes:
         X: Features on the device, float32 tensor (n_rows, n_features), or the rows in their files
@@ -51,11 +52,11 @@ class Inputs:
     """
 
     X: Any
-    y: IntArray
-    row_of: IntArray
-    labels: IntArray
-    fold: IntArray
-    rank: IntArray
+    y: Int64
+    row_of: Int64
+    labels: Int64
+    fold: Int64
+    rank: Int64
     class_names: tuple[str, ...]
     steps: int
     rarer_class: int | None
@@ -71,33 +72,44 @@ class Inputs:
         """Number of validation folds."""
         return int(self.fold.max()) + 1
 
-    def features(self, rows: IntArray) -> NDArray[np.float32]:
+    def features(self, rows: Int64) -> Float32:
         """Features of rows by number, float32 (n, n_features)."""
         if isinstance(self.X, BankRows):
             return self.X.take(rows)
         found = ops.take(self.X, ops.convert_to_tensor(rows, "int32"), axis=0)
         return np.asarray(ops.convert_to_numpy(found), dtype=np.float32)
 
-    def training_rows(self, images: IntArray, *, multiplier: int, capped: bool) -> Rows:
-        """(image, view) rows of the given training images, as places in this table."""
-        local = training_rows(
-            self.labels[images],
-            self.rank[images],
+    @property
+    def live_images(self) -> LiveImages:
+        """The images behind the rows.
+
+        Raises:
+            ValueError: If these inputs are for training on the bank.
+        """
+        if self.live is None:
+            raise ValueError("these inputs hold features only, no images")
+        return self.live
+
+    def training_rows(self, places: Int64, *, multiplier: int, capped: bool) -> Int64:
+        """Rows that the images at these places are trained on, added views and all, int64 (n,)."""
+        chosen = training_rows(
+            self.labels[places],
+            self.rank[places],
             n_classes=self.n_classes,
             multiplier=multiplier,
             capped=capped,
         )
-        return Rows(images[local.images], local.views)
+        return self.row_of[places[chosen.images], chosen.views]
 
 
 def views_wanted(
     config: StudyConfig,
-    labels: IntArray,
-    fold: IntArray,
+    labels: Int64,
+    fold: Int64,
     *,
     n_classes: int,
-    other_folds: Sequence[IntArray] = (),
-) -> IntArray:
+    other_folds: Sequence[Int64] = (),
+) -> Int64:
     """Views of each non-test image that some trial, baseline or final training can ask for.
 
     Whole views of a class, although a fold may cut the last one off: fresh splits then need
@@ -135,21 +147,27 @@ def rows_to_extract(
     root: Path,
     *,
     n_classes: int,
-    other_folds: Sequence[IntArray] = (),
+    other_folds: Sequence[Int64] = (),
 ) -> list[ViewOf]:
     """Every (file, view) that the search needs, images first, then view 1, and so on."""
     chosen = images.search
-    views = views_wanted(
-        config,
-        images.labels[chosen],
-        images.fold[chosen],
-        n_classes=n_classes,
-        other_folds=other_folds,
-    )
+    wanted = _views_by_row(config, images, n_classes=n_classes, other_folds=other_folds)
     return [
-        ViewOf(root / images.paths[i], images.sha256[i], k)
-        for k in range(int(views.max()) + 1)
-        for i in chosen[views >= k]
+        ViewOf(root / images.paths[i], images.sha256[i], view)
+        for i, view in ((chosen[place], view) for place, view in wanted)
+    ]
+
+
+def _views_by_row(
+    config: StudyConfig, images: ImageTable, *, n_classes: int, other_folds: Sequence[Int64]
+) -> list[tuple[int, int]]:
+    """(place, view) of each row of the feature matrix: images first, then view 1, and so on."""
+    labels, fold = images.labels[images.search], images.fold[images.search]
+    views = views_wanted(config, labels, fold, n_classes=n_classes, other_folds=other_folds)
+    return [
+        (place, view)
+        for view in range(int(views.max()) + 1)
+        for place in np.flatnonzero(views >= view).tolist()
     ]
 
 
@@ -159,7 +177,7 @@ def load_inputs(
     bank: FeatureBank,
     *,
     class_names: tuple[str, ...],
-    other_folds: Sequence[IntArray] = (),
+    other_folds: Sequence[Int64] = (),
     live: LiveSource | None = None,
 ) -> Inputs:
     """Read the non-test features from the bank and lay them out for the search.
@@ -170,20 +188,17 @@ def load_inputs(
     chosen = images.search
     labels, fold = images.labels[chosen], images.fold[chosen]
     sha256 = [images.sha256[i] for i in chosen]
-    views = views_wanted(config, labels, fold, n_classes=len(class_names), other_folds=other_folds)
-    pairs = [(i, k) for k in range(int(views.max()) + 1) for i in np.flatnonzero(views >= k)]
-    row_of = np.full((len(chosen), int(views.max()) + 1), -1, dtype=np.int64)
-    for row, (i, k) in enumerate(pairs):
-        row_of[i, k] = row
+    wanted = _views_by_row(config, images, n_classes=len(class_names), other_folds=other_folds)
+    place_of, view_of = np.array(wanted, dtype=np.int64).T
+    row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int64)
+    row_of[place_of, view_of] = np.arange(len(wanted))
+    in_bank = wanted if live is None else wanted[: len(chosen)]
     rows = bank.open_rows(
-        [
-            view_key(sha256[i], k, augmentation=config.augmentation)
-            for i, k in (pairs if live is None else pairs[: len(chosen)])
-        ]
+        [view_key(sha256[i], view, augmentation=config.augmentation) for i, view in in_bank]
     )
     inputs = Inputs(
         X=_in_memory(rows),
-        y=np.array([labels[i] for i, _ in pairs], dtype=np.int64),
+        y=labels[place_of],
         row_of=row_of,
         labels=labels,
         fold=fold,
@@ -214,16 +229,21 @@ def with_live(
         images: Those of the study.
         config: The study.
     """
-    image, view = np.nonzero(inputs.row_of >= 0)
-    rows = np.argsort(inputs.row_of[image, view])
+    place, view = np.nonzero(inputs.row_of >= 0)
+    rows = np.argsort(inputs.row_of[place, view])
     files = [ViewOf(live.root / images.paths[i], images.sha256[i], 0) for i in images.search]
     found = LiveImages(
-        files, image[rows], view[rows], config.data.image_px, config.augmentation, live.backbone
+        files=files,
+        row_place=place[rows],
+        row_view=view[rows],
+        image_px=config.data.image_px,
+        augmentation=config.augmentation,
+        backbone=live.backbone,
     )
     return replace(inputs, live=found)
 
 
-def redivided(inputs: Inputs, fold: IntArray, *, batch_size: int) -> Inputs:
+def redivided(inputs: Inputs, fold: Int64, *, batch_size: int) -> Inputs:
     """The same images with another division into folds.
 
     Args:
@@ -234,13 +254,13 @@ def redivided(inputs: Inputs, fold: IntArray, *, batch_size: int) -> Inputs:
     return replace(inputs, fold=fold, steps=_steps(fold, batch_size=batch_size))
 
 
-def _steps(fold: IntArray, *, batch_size: int) -> int:
+def _steps(fold: Int64, *, batch_size: int) -> int:
     """Steps an epoch: the training rows of the largest fold before augmentation."""
     largest = max(int((fold != k).sum()) for k in range(int(fold.max()) + 1))
     return -(-largest // batch_size)
 
 
-def rarer_of_two(labels: IntArray) -> int:
+def rarer_of_two(labels: Int64) -> int:
     """The rarer of two classes; on a tie the later in class order."""
     counts = np.bincount(labels, minlength=2)
     return 0 if counts[0] < counts[1] else 1

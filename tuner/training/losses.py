@@ -7,21 +7,20 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from tuner.arrays import Float32
 
 
 class FocalTerms(NamedTuple):
     """How much the two terms of the focal loss count.
 
     Attributes:
-        positive: Factor of the true-class term for each true class, float32 (n_classes,).
-        negative: Factor of the other-classes term.
+        true_factor: Factor of the true-class term for each true class, float32 (n_classes,).
+        other_factor: Factor of the other-classes term.
     """
 
-    positive: FloatArray
-    negative: float
+    true_factor: Float32
+    other_factor: float
 
 
 def focal_terms(alpha: float, *, n_classes: int, rarer_class: int | None = None) -> FocalTerms:
@@ -51,7 +50,9 @@ def focal_terms(alpha: float, *, n_classes: int, rarer_class: int | None = None)
     return FocalTerms(np.full(n_classes, alpha, dtype=np.float32), 1 - alpha)
 
 
-def focal_loss(y_true: Any, logits: Any, *, gamma: Any, positive: Any, negative: Any) -> Any:
+def focal_loss(
+    y_true: Any, logits: Any, *, gamma: Any, true_factor: Any, other_factor: Any
+) -> Any:
     """Focal loss of each image, ``a_y (1-p_y)^g (-ln p_y) + b sum_{j!=y} p_j^g (-ln(1-p_j))``.
 
     ``a = alpha, b = 1 - alpha`` for three classes or more; ``gamma=0, alpha=1`` is
@@ -65,8 +66,8 @@ def focal_loss(y_true: Any, logits: Any, *, gamma: Any, positive: Any, negative:
         y_true: Classes, integer tensor of shape (..., batch).
         logits: float32 tensor of shape (..., batch, n_classes).
         gamma: Focusing exponent, scalar or (...,), each >= 0.
-        positive: `FocalTerms.positive`, float32 tensor of shape (..., n_classes).
-        negative: `FocalTerms.negative`, scalar or (...,).
+        true_factor: `FocalTerms.true_factor`, float32 tensor of shape (..., n_classes).
+        other_factor: `FocalTerms.other_factor`, scalar or (...,).
 
     Returns:
         float32 tensor of shape (..., batch).
@@ -78,9 +79,9 @@ def focal_loss(y_true: Any, logits: Any, *, gamma: Any, positive: Any, negative:
     is_true = ops.one_hot(y_true, logits.shape[-1], dtype="float32")
     log_p, log_not_p = _log_probabilities(logits)
     gamma = ops.expand_dims(ops.convert_to_tensor(gamma, "float32"), (-2, -1))
-    negative = ops.expand_dims(ops.convert_to_tensor(negative, "float32"), (-2, -1))
-    true_term = -ops.expand_dims(positive, -2) * ops.exp(gamma * log_not_p) * log_p
-    other_term = -negative * ops.exp(gamma * log_p) * log_not_p
+    other_factor = ops.expand_dims(ops.convert_to_tensor(other_factor, "float32"), (-2, -1))
+    true_term = -ops.expand_dims(true_factor, -2) * ops.exp(gamma * log_not_p) * log_p
+    other_term = -other_factor * ops.exp(gamma * log_p) * log_not_p
     return ops.sum(is_true * true_term + (1.0 - is_true) * other_term, axis=-1)
 
 
@@ -100,36 +101,73 @@ def _log_probabilities(logits: Any) -> tuple[Any, Any]:
     return log_p, ops.where(largest > 0, -ops.softplus(-rest), ops.log1p(-ops.exp(small)))
 
 
+# Not registered with Keras: MLflow pickles whatever is into every model that it logs.
 class FocalLoss(keras.losses.Loss):
     """`focal_loss` for `Model.fit`: integer labels (batch,) and logits (batch, n_classes).
 
+    `FocalLoss.of` makes one from gamma and alpha. A model that was compiled with it is read by
+    ``load_model(path, custom_objects={"FocalLoss": FocalLoss})``.
+
     Args:
         gamma: Focusing exponent, >= 0.
-        positive: `FocalTerms.positive`, one number per class.
-        negative: `FocalTerms.negative`.
+        true_factor: `FocalTerms.true_factor`, one number per class.
+        other_factor: `FocalTerms.other_factor`.
     """
 
     def __init__(
         self,
         gamma: float,
-        positive: Any,
-        negative: float,
+        true_factor: Any,
+        other_factor: float,
         name: str = "focal_loss",
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self.gamma, self.negative = float(gamma), float(negative)
-        self.positive = [float(weight) for weight in positive]
+        self.gamma, self.other_factor = float(gamma), float(other_factor)
+        self.true_factor = [float(weight) for weight in true_factor]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        gamma: float,
+        alpha: float,
+        n_classes: int,
+        rarer_class: int | None = None,
+        **kwargs: Any,
+    ) -> FocalLoss:
+        """The loss of a setting.
+
+        Args:
+            gamma: Focusing exponent, >= 0.
+            alpha: As for `focal_terms`.
+            n_classes: Two or more.
+            rarer_class: Which of two classes is the rarer one; unused with more.
+            kwargs: As for any loss of Keras: `name`, `reduction`, `dtype`.
+
+        Raises:
+            ValueError: If alpha is out of range or the rarer class is missing.
+        """
+        terms = focal_terms(alpha, n_classes=n_classes, rarer_class=rarer_class)
+        return cls(gamma, terms.true_factor, terms.other_factor, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Loss of each image, shape (batch,): class and sample weights keep their effect."""
         y_true = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        positive = ops.convert_to_tensor(self.positive, "float32")
+        true_factor = ops.convert_to_tensor(self.true_factor, "float32")
         return focal_loss(
-            y_true, y_pred, gamma=self.gamma, positive=positive, negative=self.negative
+            y_true,
+            y_pred,
+            gamma=self.gamma,
+            true_factor=true_factor,
+            other_factor=self.other_factor,
         )
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the loss."""
-        own = {"gamma": self.gamma, "positive": self.positive, "negative": self.negative}
+        own = {
+            "gamma": self.gamma,
+            "true_factor": self.true_factor,
+            "other_factor": self.other_factor,
+        }
         return {**super().get_config(), **own}

@@ -8,23 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tuner.data.digits import write_digits
 from tuner.data.images import read_image
-from tuner.data.index import read_index
 from tuner.data.near_duplicates import find as duplicates
 from tuner.data.near_duplicates.find import (
-    Twins,
-    find_twins,
+    find_near_duplicates,
     linked_groups,
-    n_to_move,
     nearest_images,
-    twins_across,
 )
-from tuner.data.split import make_split
+from tuner.data.reading import read_image_table
 
 EMPTY = np.zeros(0, dtype=np.int64)
 
@@ -40,28 +34,25 @@ def hashes(files: list[Path]) -> list[str]:
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
-def twins_of(first: list[int], second: list[int], n_images: int) -> Twins:
-    """These pairs, of images that agree entirely."""
-    a, b = np.array(first, np.int64), np.array(second, np.int64)
-    ones = np.ones(len(a), np.float32)
-    return Twins(a, b, ones, ones, linked_groups(n_images, a, b))
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 30),
     seed=st.integers(0, 2**32),
     n_pairs=st.integers(0, 40),
 )
-def test_linked_groups_are_the_connected_components(n, seed, n_pairs):
-    """Groups are scipy's components, numbered by their first images, whatever the pairs' order."""
+def test_linked_groups_are_the_chains_of_pairs(n, seed, n_pairs):
+    """Images share a group when a chain of pairs joins them; first images number the groups."""
     first, second = np.random.default_rng(seed).integers(0, n, (2, n_pairs))
     found = linked_groups(n, first, second)
-    graph = coo_matrix((np.ones(n_pairs), (first, second)), shape=(n, n))
-    n_groups, expected = connected_components(graph, directed=False)
-    assert len(np.unique(np.stack([found, expected]), axis=1).T) == n_groups == found.max() + 1
-    _, first_seen = np.unique(found, return_index=True)
+    is_joined = np.eye(n, dtype=bool)
+    is_joined[first, second] = is_joined[second, first] = True
+    for _ in range(n):
+        is_joined = is_joined @ is_joined
+    assert np.array_equal(found[:, None] == found, is_joined)
+    names, first_seen = np.unique(found, return_index=True)
+    assert names.tolist() == list(range(len(names)))
     assert (np.diff(first_seen) > 0).all()
+    assert found.dtype == np.int64
 
 
 def test_a_long_chain_is_one_group():
@@ -91,8 +82,8 @@ def test_one_image_has_no_neighbours(n):
     """No image or one image is no special case for the caller."""
     found = nearest_images(np.ones((n, 4), np.float32))
     assert len(found.first) == 0
-    twins = find_twins(np.ones((n, 4), np.float32), [Path("x")] * n, sha256=["h"] * n)
-    assert twins.groups.tolist() == [0] * n
+    near = find_near_duplicates(np.ones((n, 4), np.float32), [Path("x")] * n, sha256=["h"] * n)
+    assert near.groups.tolist() == [0] * n
 
 
 def test_features_that_are_all_alike_link_everything(tmp_path):
@@ -101,8 +92,8 @@ def test_features_that_are_all_alike_link_everything(tmp_path):
     for i, file in enumerate(files):
         Image.new("L", (8, 8), 100).save(file, compress_level=i % 9)
     names = [str(i) for i in range(50)]
-    twins = find_twins(np.full((50, 16), 0.1, np.float32), files, sha256=names)
-    assert twins.groups.max() == 0
+    near = find_near_duplicates(np.full((50, 16), 0.1, np.float32), files, sha256=names)
+    assert near.groups.max() == 0
 
 
 def test_an_image_at_the_mean_is_like_no_other():
@@ -133,7 +124,7 @@ def test_features_that_are_not_finite_are_refused():
 def test_what_does_not_fit_is_refused():
     """Features, files and hashes are of the same images."""
     with pytest.raises(ValueError, match="3 features, 2 hashes, 2 files"):
-        find_twins(np.ones((3, 4), np.float32), [Path("a")] * 2, sha256=["h"] * 2)
+        find_near_duplicates(np.ones((3, 4), np.float32), [Path("a")] * 2, sha256=["h"] * 2)
 
 
 def planted(root: Path) -> tuple[list[Path], set[tuple[str, str]]]:
@@ -167,20 +158,18 @@ def test_every_planted_copy_is_found_among_real_digits(tmp_path):
     """All changed copies are paired with their originals, and nothing else is."""
     files, expected = planted(tmp_path)
     assert len(expected) > 12
-    twins = find_twins(pixel_features(files), files, sha256=hashes(files))
-    found = {
-        (files[a].stem, files[b].stem) for a, b in zip(twins.first, twins.second, strict=True)
-    }
+    near = find_near_duplicates(pixel_features(files), files, sha256=hashes(files))
+    found = {(files[a].stem, files[b].stem) for a, b in zip(near.first, near.second, strict=True)}
     assert found == expected
-    assert twins.groups.max() + 1 == len(files) - len(expected)
+    assert near.groups.max() + 1 == len(files) - len(expected)
 
 
 def test_the_likest_pairs_come_first(tmp_path):
     """Who reads only the beginning of the list sees the clearest pairs."""
     files, _ = planted(tmp_path)
-    twins = find_twins(pixel_features(files), files, sha256=hashes(files))
-    assert (np.diff(twins.likeness) <= 0).all()
-    assert (twins.first < twins.second).all()
+    near = find_near_duplicates(pixel_features(files), files, sha256=hashes(files))
+    assert (np.diff(near.likeness) <= 0).all()
+    assert (near.first < near.second).all()
 
 
 def test_small_pictures_are_judged_by_their_features(tmp_path):
@@ -190,9 +179,9 @@ def test_small_pictures_are_judged_by_their_features(tmp_path):
     again = tmp_path / "again.png"
     Image.open(files[0]).save(again, compress_level=1, optimize=False)
     files.append(again)
-    twins = find_twins(pixel_features(files), files, sha256=hashes(files))
+    near = find_near_duplicates(pixel_features(files), files, sha256=hashes(files))
     last = len(files) - 1
-    pairs = set(zip(twins.first.tolist(), twins.second.tolist(), strict=True))
+    pairs = set(zip(near.first.tolist(), near.second.tolist(), strict=True))
     assert (0, last) in pairs
     assert len(pairs) < 4
 
@@ -204,56 +193,26 @@ def test_files_of_the_same_bytes_share_a_group(tmp_path):
     for file in files:
         Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(file)
     features = rng.normal(size=(4, 30)).astype(np.float32)
-    twins = find_twins(features, files, sha256=["a", "b", "a", "c"])
-    assert len(twins.first) == 0
-    assert twins.groups.tolist() == [0, 1, 0, 2]
-
-
-def test_twins_across_are_those_whose_other_half_is_elsewhere():
-    """Pairs within a fold do not leak; one between folds leaks as one to the test does."""
-    twins = twins_of([0, 1, 4], [1, 2, 5], 7)
-    fold = np.array([0, 0, -1, 1, 0, 1, 1])
-    assert np.flatnonzero(twins_across(twins, fold)).tolist() == [1, 2, 4, 5]
-    assert not twins_across(twins_of([], [], 7), fold).any()
-
-
-@settings(max_examples=40, deadline=None)
-@given(n=st.integers(20, 80), seed=st.integers(0, 2**32))
-def test_a_split_by_groups_parts_no_twins(n, seed):
-    """With the linked groups in the split nothing is across and nothing is left to move."""
-    rng = np.random.default_rng(seed)
-    first = rng.integers(0, n - 1, n // 6)
-    twins = twins_of(first.tolist(), (first + 1).tolist(), n)
-    labels = np.arange(n) % 2
-    split = make_split(
-        labels, class_names=["a", "b"], n_folds=2, test_fraction=0.2, seed=0, groups=twins.groups
-    )
-    assert not twins_across(twins, split.fold).any()
-    assert n_to_move(twins.groups, split.fold) == 0
-
-
-def test_fewest_images_to_move():
-    """Of each group all but those on its largest side must move."""
-    groups = np.array([0, 0, 0, 1, 1, 2])
-    assert n_to_move(groups, np.array([-1, 0, 0, 1, 0, 1])) == 2
-    assert n_to_move(EMPTY, EMPTY) == 0
+    near = find_near_duplicates(features, files, sha256=["a", "b", "a", "c"])
+    assert len(near.first) == 0
+    assert near.groups.tolist() == [0, 1, 0, 2]
 
 
 @pytest.mark.shared_data
 def test_photographs_under_two_labels_are_pairs(shared, tmp_path):
     """The three photographs that TrashNet files under two materials are found by their bytes."""
-    index = read_index(str(shared("odd.tar") / "label_conflicts"), home=tmp_path)
-    files = [index.root / path for path in index.paths]
-    twins = find_twins(pixel_features(files), files, sha256=index.sha256)
+    table = read_image_table(str(shared("odd.tar") / "label_conflicts"), home=tmp_path)
+    files = [table.root / path for path in table.paths]
+    near = find_near_duplicates(pixel_features(files), files, sha256=table.sha256)
     found = {
-        (index.paths[a], index.paths[b]) for a, b in zip(twins.first, twins.second, strict=True)
+        (table.paths[a], table.paths[b]) for a, b in zip(near.first, near.second, strict=True)
     }
     assert found == {
         ("glass/glass115.jpg", "metal/metal91.jpg"),
         ("glass/glass176.jpg", "plastic/plastic152.jpg"),
         ("glass/glass389.jpg", "plastic/plastic332.jpg"),
     }
-    assert (index.labels[twins.first] != index.labels[twins.second]).all()
+    assert (table.labels[near.first] != table.labels[near.second]).all()
 
 
 @pytest.mark.shared_data
@@ -261,7 +220,7 @@ def test_one_photograph_in_several_orientations_is_one_group(shared, tmp_path):
     """EXIF turns are undone before pictures are compared."""
     folder = shared("odd.tar") / "exif_orientation"
     files = sorted(folder.glob("*.jpg"))
-    twins = find_twins(pixel_features(files), files, sha256=hashes(files))
+    near = find_near_duplicates(pixel_features(files), files, sha256=hashes(files))
     landscape = [i for i, file in enumerate(files) if file.stem.startswith("Landscape")]
-    assert len(set(twins.groups[landscape].tolist())) == 1
-    assert twins.groups.max() == 1
+    assert len(set(near.groups[landscape].tolist())) == 1
+    assert near.groups.max() == 1

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.report.figures.labels import drawable, elided, font_families, short_labels
+from tuner.report.figures.labels import drawable, font_families, short_labels
 
 
 @given(
@@ -19,19 +19,6 @@ def test_labels_are_distinct_short_and_on_one_line(names, longest):
     assert all(label == " ".join(label.split(" ")) and "\n" not in label for label in labels)
 
 
-@given(text=st.text(), longest=st.integers(1, 30))
-def test_elided_text_keeps_its_ends(text, longest):
-    """What fits is unchanged; what does not is exactly as long as allowed."""
-    short = elided(text, longest=longest)
-    if len(text) <= longest:
-        assert short == text
-    else:
-        assert len(short) == longest
-        head, _, tail = short.rpartition("…")
-        assert text.startswith(head)
-        assert text.endswith(tail)
-
-
 def test_long_names_that_share_their_ends_are_told_apart_by_the_middle():
     """Words that all names share are left out before anything else is."""
     names = [f"Speed limit of {speed} km per hour" for speed in (20, 30, 100)]
@@ -41,7 +28,7 @@ def test_long_names_that_share_their_ends_are_told_apart_by_the_middle():
 def test_what_no_font_has_is_a_box_with_the_place_of_the_class():
     """A private-use character cannot be drawn; the reader still knows which class it is."""
     assert drawable("a\ue123b\nc") == "a▯b c"
-    assert short_labels(["fine", "\ue123"], longest=10) == ["fine", "1: ▯"]
+    assert short_labels([drawable("fine"), drawable("\ue123")], longest=10) == ["fine", "1: ▯"]
 
 
 def test_latin_text_needs_no_other_font():

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import recall_score
 
 from tests.report.made_study import confirm
 from tuner.config import resolve_alpha
+from tuner.home.confirmation import load_confirmation
 from tuner.home.records import winner
+from tuner.report.figures.confusion import plot_confusion_matrix
 from tuner.report.figures.curves import curve_table, plot_curves
 from tuner.report.figures.heat_map import heat_map_table, plot_heat_map
 from tuner.report.figures.history import history_table, plot_history
@@ -162,13 +165,15 @@ def test_curves_are_the_winner_the_next_and_cross_entropy(make):
 
 def test_every_seed_of_the_retest_is_drawn(make):
     """All values and the mean of each setting, in the order of the retest."""
-    found = confirm(make(trials=14))
-    table = seed_table(found["retest"], chosen=found["chosen"])
+    folder = make(trials=14)
+    confirm(folder)
+    found = load_confirmation(folder)
+    table = seed_table(found.retest, chosen=found.chosen)
     ax = plot_seeds(table)
-    assert [t.get_text() for t in ax.get_yticklabels()] == [r["title"] for r in found["retest"]]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [r.title for r in found.retest]
     drawn = np.concatenate([line.get_xdata() for line in ax.lines])
-    assert {v for row in found["retest"] for v in row["values"]} <= set(drawn)
-    means = [f"{row['mean']:.3f}" for row in found["retest"]]
+    assert {v for row in found.retest for v in row.values} <= set(drawn)
+    means = [f"{row.mean:.3f}" for row in found.retest]
     assert [t for t in texts_of(ax) if t != "mean"] == means
 
 
@@ -176,7 +181,8 @@ def test_the_axes_given_are_drawn_on(make):
     """Every figure can be one of several in a larger one."""
     folder = make(trials=6)
     records = folder.records()
-    found = confirm(folder)
+    confirm(folder)
+    found = load_confirmation(folder)
     config = folder.config
     tables = [
         (plot_recall, recall_table([MATRIX], NAMES, titles=["#3"])),
@@ -184,7 +190,7 @@ def test_the_axes_given_are_drawn_on(make):
         (plot_heat_map, heat_map_table(records, NAMES)),
         (plot_history, history_table(records, metric="macro_recall")),
         (plot_curves, curve_table(records, winner(records), "objective", quantity="x")),
-        (plot_seeds, seed_table(found["retest"], chosen=found["chosen"])),
+        (plot_seeds, seed_table(found.retest, chosen=found.chosen)),
         (
             plot_hyperparameter,
             hyperparameter_table(records, "gamma", config=config, n_classes=3),
@@ -193,3 +199,39 @@ def test_the_axes_given_are_drawn_on(make):
     for plot, table in tables:
         ax = Figure().add_subplot()
         assert plot(table, ax=ax) is ax
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_names_and_numbers_fit_into_a_plain_figure(make, layout):
+    """Given axes of a figure of 6x4 inches make room: nothing is cut off, and no text is lost."""
+    names = [f"speed limit {10 * k}" for k in range(8)]
+    records = make(names, trials=12).records()
+    matrix = winner(records).matrix
+    baselines = [r for r in records if r.kind == "baseline"]
+    titles, matrices = [r.title for r in baselines], [r.matrix for r in baselines]
+    plots = [
+        lambda ax: plot_confusion_matrix(matrix, names, title="#3", ax=ax),
+        lambda ax: plot_recall(recall_table(matrices, names, titles=titles), ax=ax),
+        lambda ax: plot_history(history_table(records, metric="macro_recall"), ax=ax),
+    ]
+    for plot in plots:
+        figure = Figure(figsize=(6, 4), layout=layout)
+        FigureCanvasAgg(figure)
+        ax = plot(figure.add_subplot())
+        figure.canvas.draw()
+        box = figure.get_tightbbox()
+        assert box.x0 >= -0.02
+        assert box.y0 >= -0.02
+        assert box.x1 <= 6.02
+        assert box.y1 <= 4.02
+        assert ax.get_position().width > 0.25
+
+
+def test_a_figure_of_several_keeps_the_places_of_its_axes(make):
+    """Axes shrink only where they are too near the figure's edge."""
+    figure = Figure(figsize=(20, 8))
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.8, "left": 0.2, "right": 0.8})
+    before = [left.get_position().bounds, right.get_position().bounds]
+    for ax in (left, right):
+        plot_recall(recall_table([MATRIX], NAMES, titles=["#3"]), ax=ax)
+    assert [left.get_position().bounds, right.get_position().bounds] == before

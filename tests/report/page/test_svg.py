@@ -33,7 +33,7 @@ def rgb(text):
 
 def drawn(names=("<b>&", "rare", "猫"), key="f"):
     """A confusion matrix as inline SVG."""
-    ax = plot_confusion_matrix([[8, 2, 0], [1, 3, 0], [0, 0, 5]], names, room_px=600)
+    ax = plot_confusion_matrix([[8, 2, 0], [1, 3, 0], [0, 0, 5]], names)
     return inline_svg(ax.figure, key=key, alt='8 of 10 & "more"')
 
 
@@ -65,9 +65,7 @@ def test_identifiers_begin_with_the_key_and_differ_between_figures():
 
 def test_cells_that_nobody_sees_are_left_out():
     """A matrix of 40 classes with a clean diagonal is a small figure."""
-    ax = plot_confusion_matrix(
-        np.eye(40, dtype=int) * 9, [f"c{k}" for k in range(40)], room_px=900
-    )
+    ax = plot_confusion_matrix(np.eye(40, dtype=int) * 9, [f"c{k}" for k in range(40)])
     svg = inline_svg(ax.figure, key="f", alt="9")
     assert svg.count("var(--map)") == 40
     assert len(svg) < 60_000

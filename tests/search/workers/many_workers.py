@@ -4,7 +4,7 @@
     "overrides": […], "kills": 5, "seed": 0}'
 
 Reads everything in once and forks for each worker, so that a worker costs little. Training is
-`quick_training` with a pause in each epoch, so that workers meet. A worker that is killed is
+`quick_trainer` with a pause in each epoch, so that workers meet. A worker that is killed is
 started again. Prints what came out as one JSON line.
 """
 
@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
-import tuner.training.trial
-from tests.small_study import Heard, Small, quick_training
+from tests.small_study import Heard, Small, quick_trainer
 from tuner.home.founding import open_study
-from tuner.home.recorder import NoRecorder
+from tuner.home.listener import Epoch
 from tuner.home.study_folder import StudyFolder
-from tuner.search.study import open_search, open_storage
+from tuner.search.study import open_storage
 from tuner.search.workers.worker import join_study, run_worker
+from tuner.training.outcome import Outcome
+from tuner.training.trial import OnEpoch
 
 PAUSE_S = 0.1
 BANK = {"features": "pixels"}
@@ -39,42 +40,32 @@ BANK = {"features": "pixels"}
 def main(spec: dict[str, Any]) -> None:
     """Run the workers until each has ended by itself."""
     os.fsync = lambda number: None  # a killed process loses nothing that it has written
-    tuner.training.trial.train_trials = slow_training
     place, data = Path(spec["place"]), Path(spec["data"])
     ready = Small(data / "never-run", data).open(*spec["overrides"])
     inputs = replace(ready.inputs, X=np.asarray(ready.inputs.X))
-    small = Small(place, data, storage=spec["url"])
-    index = small.index(ready.config)
-    folder = open_study(ready.config, index, small.home).folder
+    small = Small(place, data, storage=spec["url"], trainer=slow_trainer)
+    folder = open_study(ready.config, small.table(ready.config), small.home)
 
     def work() -> None:
-        storage = open_storage(small.home, spec["url"])
         heard = Heard()
+        search = small.search(ready.config, inputs, folder, listener=heard)
+        storage = search.study._storage._backend
         with folder.locked(alone=False):
             join_study(storage, ready.config, folder, bank=BANK, on_message=heard.messages.append)
-            search = open_search(
-                storage,
-                config=ready.config,
-                inputs=inputs,
-                folder=folder,
-                recorder=NoRecorder(),
-                listener=heard,
-                environment={},
-            )
             run_worker(search, storage)
 
     killed = _keep_working(work, spec)
     print(json.dumps({"killed": killed, **_outcome(small, folder, spec["url"])}))
 
 
-def slow_training(*args: Any, on_epoch: Callable[[int, Any], bool], **settings: Any) -> Any:
-    """The quick training with pauses."""
+def slow_trainer(*args: Any, on_epoch: OnEpoch, **options: Any) -> list[Outcome]:
+    """The quick trainer with pauses."""
 
-    def after_a_pause(t: int, report: Any) -> bool:
+    def after_a_pause(i: int, report: Epoch) -> bool:
         time.sleep(PAUSE_S)
-        return on_epoch(t, report)
+        return on_epoch(i, report)
 
-    return quick_training(*args, on_epoch=after_a_pause, **settings)
+    return quick_trainer(*args, on_epoch=after_a_pause, **options)
 
 
 def _keep_working(work: Callable[[], None], spec: dict[str, Any]) -> int:

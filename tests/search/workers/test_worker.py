@@ -30,7 +30,7 @@ from tuner.search.workers.heart import Heart
 from tuner.search.workers.lost import settle_lost_trials
 from tuner.search.workers.watch import Watch
 from tuner.search.workers.worker import join_study, run_worker
-from tuner.training.trial import prepare, train_prepared
+from tuner.training.trial import Trainer
 
 ROOT = Path(__file__).parents[3]
 ASKED_BY_HAND = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
@@ -65,9 +65,9 @@ def url(postgres: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def shared(tmp_path: Path, data_home: Path, url: str) -> Small:
+def shared(tmp_path: Path, data_home: Path, url: str, trainer: Trainer) -> Small:
     """The small study in a fresh home and a fresh database."""
-    return Small(tmp_path / "home", data_home, storage=url)
+    return Small(tmp_path / "home", data_home, storage=url, trainer=trainer)
 
 
 def join(search: Any, **bank: str) -> list[str]:
@@ -121,11 +121,11 @@ def test_a_trial_is_the_same_whoever_trains_it(shared: Small, quick: None) -> No
     records = [r for r in search.folder.records() if r.kind == "trial"]
     assert len(records) == 3
     for record in records:
-        (again,) = train_prepared(
-            [prepare(record.params, search.inputs, config=search.config)],
+        (again,) = shared.trainer(
+            [record.params],
             search.inputs,
             config=search.config,
-            on_epoch=lambda t, epoch: False,
+            on_epoch=lambda i, epoch: False,
         )
         if record.state == "complete":
             assert again.matrix == record.matrix
@@ -189,7 +189,7 @@ def test_a_trial_lost_too_often_fails_with_its_reason(
     """A setting that kills its worker is not tried for ever."""
     search = shared.open("search.retries=0")
     lost = lose(search)
-    heart.notice(lost._trial_id)
+    heart.start_grace(lost._trial_id)
     wait_for_grace()
     settle_lost_trials(search, heart)
     (record,) = search.folder.records()

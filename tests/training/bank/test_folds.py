@@ -6,10 +6,12 @@ from sklearn.metrics import confusion_matrix
 
 from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, log_softmax
-from tuner.training.bank.folds import Fold, pooled_matrix, train_trials
-from tuner.training.bank.heads import Head, RowOrder, StackedHeads
+from tuner.training.bank.folds import train_trials
+from tuner.training.bank.heads import StackedHeads
 from tuner.training.bank.schedule import Schedule
+from tuner.training.head import FoldHead, Head, RowOrder
 from tuner.training.losses import focal_terms
+from tuner.training.outcome import pooled_matrix
 
 N_IMAGES, N_FEATURES, N_CLASSES, N_FOLDS, STEPS = 90, 24, 3, 3, 5
 # Restless enough for cuts and stops at different epochs.
@@ -48,7 +50,7 @@ def make_trial(gamma, *, extra_rows=(), weight=1.0):
             np.array([1.0, 0.5, 1.5]) * weight,
             (3, k),
         )
-        trial.append(Fold(head, held_out, held_out))
+        trial.append(FoldHead(head, held_out, held_out))
     return trial
 
 
@@ -58,7 +60,7 @@ def train(trials, *, training=TRAINING, steps=STEPS, on_epoch=lambda trial, repo
         trials,
         X,
         Y,
-        y_images=LABELS,
+        labels=LABELS,
         n_classes=N_CLASSES,
         steps=steps,
         training=training,
@@ -98,7 +100,7 @@ def one_fold(fold):
         rate = schedule.learning_rate
         losses = stack.train_epoch(np.array([rate]))
         log_prob = log_softmax(stack.logits([fold.validation_rows])[0])
-        monitored = balanced_loss(log_prob, LABELS[fold.validation_images])
+        monitored = balanced_loss(log_prob, LABELS[fold.validation_places])
         schedule.update(len(seen), monitored)
         seen.append((rate, losses.mean(dtype=np.float64), monitored, log_prob))
     return seen
@@ -125,7 +127,7 @@ def check_reports(result, trial, folds):
         for fold, seen in zip(trial, folds, strict=True):
             # argmin gives the first of equal values.
             best = np.argmin([monitored for _, _, monitored, _ in seen[: report.epoch + 1]])
-            predicted[fold.validation_images] = seen[best][3].argmax(axis=1)
+            predicted[fold.validation_places] = seen[best][3].argmax(axis=1)
         expected = confusion_matrix(LABELS, predicted, labels=range(N_CLASSES))
         assert np.array_equal(report.matrix, expected)
         now = [seen[report.epoch] for seen in folds if len(seen) > report.epoch]
@@ -137,7 +139,7 @@ def check_reports(result, trial, folds):
     best = [int(np.argmin([part[2] for part in seen])) for seen in folds]
     assert result.best_epochs == best
     for fold, seen, epoch in zip(trial, folds, best, strict=True):
-        assert np.array_equal(result.log_prob[fold.validation_images], seen[epoch][3])
+        assert np.array_equal(result.log_prob[fold.validation_places], seen[epoch][3])
 
 
 def test_last_report_is_the_matrix_of_the_result(undisturbed):

@@ -12,9 +12,10 @@ from keras import ops
 from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, log_softmax
 from tuner.training.bank import steps as steps_module
-from tuner.training.bank.heads import Head, RowOrder, StackedHeads, initial_weights
+from tuner.training.bank.heads import StackedHeads
 from tuner.training.bank.schedule import Schedule
 from tuner.training.bank.steps import ADAM_EPSILON
+from tuner.training.head import Head, RowOrder, initial_weights
 from tuner.training.losses import FocalLoss, focal_terms
 
 N_ROWS, N_FEATURES, N_CLASSES, STEPS, EPOCHS = 90, 24, 3, 10, 10
@@ -101,7 +102,7 @@ def by_model_fit(head, features, labels):
         ]
     )
     model.set_weights(initial_weights(head.key, **shape))
-    loss = FocalLoss(head.gamma, head.terms.positive, head.terms.negative)
+    loss = FocalLoss(head.gamma, head.terms.true_factor, head.terms.other_factor)
     # Compiling with XLA takes longer than the 100 steps.
     model.compile(keras.optimizers.Adam(TRAINING.learning_rate), loss, jit_compile=False)
     rows = RowOrder(head.rows, head.key).take(EPOCHS * STEPS * TRAINING.batch_size)

@@ -6,13 +6,13 @@ from keras import ops
 from tuner.training.bank.compiled import value_and_grad
 from tuner.training.bank.steps import (
     ADAM_EPSILON,
-    HeadWeights,
     LossFactors,
     adam,
     head_logits,
     initial_state,
     weighted_losses,
 )
+from tuner.training.head import HeadWeights
 from tuner.training.losses import FocalLoss, focal_terms
 
 N_HEADS, BATCH, N_FEATURES, HIDDEN, N_CLASSES = 3, 8, 6, 5, 4
@@ -58,7 +58,9 @@ def test_losses_and_gradients_are_those_of_keras_losses():
     terms = [focal_terms(alpha, n_classes=N_CLASSES) for alpha in alphas]
     class_weight = np.random.default_rng(2).uniform(0.2, 5, (N_HEADS, N_CLASSES))
     factors = LossFactors(
-        *tensors([gammas, [t.positive for t in terms], [t.negative for t in terms], class_weight])
+        *tensors(
+            [gammas, [t.true_factor for t in terms], [t.other_factor for t in terms], class_weight]
+        )
     )
     labels = ops.convert_to_tensor(y)
     (total, per_head), gradients = value_and_grad(weighted_losses)(
@@ -66,7 +68,7 @@ def test_losses_and_gradients_are_those_of_keras_losses():
     )
     assert float(total) == pytest.approx(float(ops.sum(per_head)), rel=1e-6)
     for k in range(N_HEADS):
-        loss = FocalLoss(gammas[k], terms[k].positive, terms[k].negative)
+        loss = FocalLoss(gammas[k], terms[k].true_factor, terms[k].other_factor)
 
         def alone(own, k=k, loss=loss):
             hidden = ops.relu(ops.matmul(x[k], own.hidden) + own.hidden_bias)

@@ -15,7 +15,7 @@ from tuner.data.images import read_image
 from tuner.errors import DataError
 from tuner.features.extract import ViewOf
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
-from tuner.training.bank.heads import Head, RowOrder
+from tuner.training.head import Head, RowOrder
 from tuner.training.images.batches import Batches, Draws, LiveImages
 from tuner.training.losses import focal_terms
 
@@ -32,8 +32,8 @@ def live(tmp_path):
         path = tmp_path / f"{i}.png"
         Image.new("RGB", (40, 30), (50 * i,) * 3).save(path)
         files.append(ViewOf(path, hashlib.sha256(path.read_bytes()).hexdigest(), 0))
-    row_image, row_view = np.tile(np.arange(N_IMAGES), 3), np.repeat(np.arange(3), N_IMAGES)
-    return LiveImages(files, row_image, row_view, IMAGE_PX, AUGMENTATION, backbone=None)
+    row_place, row_view = np.tile(np.arange(N_IMAGES), 3), np.repeat(np.arange(3), N_IMAGES)
+    return LiveImages(files, row_place, row_view, IMAGE_PX, AUGMENTATION, backbone=None)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def drawn(head, live, *, epochs):
     for _ in range(epochs):
         batches = draws.epoch(steps=STEPS, batch_size=BATCH)
         assert len(batches) == STEPS
-        found += list(zip(batches._images.tolist(), batches._views.tolist(), strict=True))
+        found += list(zip(batches._places.tolist(), batches._views.tolist(), strict=True))
     return found
 
 
@@ -59,7 +59,7 @@ def test_rows_come_in_the_order_of_the_stacked_heads(head, live):
     """Epoch after epoch, each row is the one that a head of this key would see."""
     found = drawn(head, replace(live, is_fresh=False), epochs=4)
     rows = RowOrder(ROWS, head.key).take(4 * STEPS * BATCH)
-    assert found == list(zip(live.row_image[rows], live.row_view[rows], strict=True))
+    assert found == list(zip(live.row_place[rows], live.row_view[rows], strict=True))
 
 
 def test_no_view_is_drawn_twice(head, live):
@@ -82,7 +82,7 @@ def test_a_batch_holds_pixels_transforms_classes_and_weights(head, live):
     for step in range(STEPS):
         (pixels, transforms), y, weight = batches[step]
         part = slice(step * BATCH, (step + 1) * BATCH)
-        rows = list(zip(batches._images[part], batches._views[part], strict=True))
+        rows = list(zip(batches._places[part], batches._views[part], strict=True))
         for i, (image, view) in enumerate(rows):
             file = live.files[image]
             np.testing.assert_array_equal(pixels[i], read_image(file.path, image_px=IMAGE_PX))

@@ -10,7 +10,7 @@ from sklearn.metrics import recall_score
 
 from tuner.config import AugmentationConfig, TrainingConfig
 from tuner.data.digits import write_digits
-from tuner.data.index import read_index
+from tuner.data.reading import read_image_table
 from tuner.errors import DataError
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, build_backbone
@@ -19,8 +19,8 @@ from tuner.features.extract import ViewOf, fill_bank
 from tuner.features.views import view_key
 from tuner.features.weights.resolve import resolve_weights
 from tuner.imbalance.rows import training_rows, view_order
-from tuner.training.bank.folds import Fold, train_trials
-from tuner.training.bank.heads import Head
+from tuner.training.bank.folds import train_trials
+from tuner.training.head import FoldHead, Head
 from tuner.training.images.batches import Batches, LiveImages
 from tuner.training.images.loop import _FoldRun, train_trial
 from tuner.training.images.model import build_live_model
@@ -38,7 +38,9 @@ def images(tmp_path_factory):
     """The three rarest digits: 78 real images."""
     home = tmp_path_factory.mktemp("home")
     folder = write_digits(home / "digits")
-    return read_index(str(folder), home=home, include=["digit_7/*", "digit_8/*", "digit_9/*"])
+    return read_image_table(
+        str(folder), home=home, include=["digit_7/*", "digit_8/*", "digit_9/*"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,8 @@ def live(images, backbone):
         ViewOf(images.root / path, sha256, 0)
         for path, sha256 in zip(images.paths, images.sha256, strict=True)
     ]
-    row_image, row_view = np.tile(np.arange(78), 4), np.repeat(np.arange(4), 78)
-    return LiveImages(files, row_image, row_view, IMAGE_PX, AUGMENTATION, backbone, is_fresh=False)
+    row_place, row_view = np.tile(np.arange(78), 4), np.repeat(np.arange(4), 78)
+    return LiveImages(files, row_place, row_view, IMAGE_PX, AUGMENTATION, backbone, is_fresh=False)
 
 
 def make_folds(images, *, multiplier=2, gamma=1.5, weight=(0.5, 1.0, 1.5)):
@@ -75,7 +77,7 @@ def make_folds(images, *, multiplier=2, gamma=1.5, weight=(0.5, 1.0, 1.5)):
             np.array(weight),
             (0, k),
         )
-        folds.append(Fold(head, held_out, held_out))
+        folds.append(FoldHead(head, held_out, held_out))
     return folds
 
 
@@ -84,8 +86,8 @@ def train(folds, live, images, *, training=TRAINING, steps=STEPS, on_epoch=lambd
     return train_trial(
         folds,
         live,
-        images.labels[live.row_image],
-        y_images=images.labels,
+        images.labels[live.row_place],
+        labels=images.labels,
         n_classes=N_CLASSES,
         steps=steps,
         training=training,
@@ -109,7 +111,7 @@ def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on
     bank = FeatureBank(tmp_path, {"test": "loop"}, n_features=2048)
     wanted = [
         ViewOf(live.files[i].path, live.files[i].sha256, int(k))
-        for i, k in zip(live.row_image, live.row_view, strict=True)
+        for i, k in zip(live.row_place, live.row_view, strict=True)
     ]
     fill_bank(
         bank,
@@ -123,8 +125,8 @@ def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on
     on_bank = train_trials(
         [make_folds(images)],
         X,
-        images.labels[live.row_image],
-        y_images=images.labels,
+        images.labels[live.row_place],
+        labels=images.labels,
         n_classes=N_CLASSES,
         steps=STEPS,
         training=TRAINING,
@@ -145,7 +147,7 @@ def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on
 def make_run(images, live, training=TRAINING):
     """The first fold, ready to train."""
     (fold, _) = make_folds(images)
-    y = images.labels[live.row_image]
+    y = images.labels[live.row_place]
     return _FoldRun(fold, live, y, images.labels, N_CLASSES, STEPS, training)
 
 
@@ -165,7 +167,7 @@ def test_the_best_weights_come_back(images, live):
     batches = Batches(live, run.fold.validation_rows, 0 * run.fold.validation_rows, batch_size=8)
     again = log_softmax(run.model.predict(batches, verbose=0)[: batches.n_rows])
     np.testing.assert_allclose(again, predicted[best], atol=1e-4)
-    truth = images.labels[run.fold.validation_images]
+    truth = images.labels[run.fold.validation_places]
     for log, table in zip(logs, predicted, strict=True):
         recall = recall_score(truth, table.argmax(axis=1), average=None, labels=range(N_CLASSES))
         assert [log[f"val_recall/{k}"] for k in range(N_CLASSES)] == pytest.approx(list(recall))

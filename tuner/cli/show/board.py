@@ -5,25 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner.arrays import Float64, Int64
 from tuner.cli.show.tables import plain_table, rarest
-from tuner.cli.show.terminal import printable, short, short_names
-from tuner.evaluation.metrics import class_table
-from tuner.home.records import Record
-
-if TYPE_CHECKING:
-    from tuner.home.listener import Epoch
-    from tuner.setting import Setting
-
-IntArray = NDArray[np.int64]
+from tuner.cli.show.terminal import short, short_names
+from tuner.study import Epoch, Record, Setting, class_table
+from tuner.text import printable
 
 _BEST, _RUNNING = 3, 4  # rows of each
 _SETTING, _FIXED = 31, 53  # cells; label, setting, macro recall and worst class with their gaps
@@ -39,7 +33,7 @@ class _Row(NamedTuple):
 
     label: str
     setting: str
-    recall: NDArray[np.float64] | None
+    recall: Float64 | None
     note: str
     style: str
 
@@ -58,7 +52,7 @@ class LeaderBoard:
     """
 
     class_names: Sequence[str]
-    counts: IntArray
+    counts: Int64
     n_trials: int
     unit: str = "trials"
     doing: str = "starting"
@@ -156,7 +150,7 @@ def _row(record: Record, setting: str, style: str) -> _Row:
     return _Row(label, setting, np.array(record.recall), "", style)
 
 
-def _numbers(recall: NDArray[np.float64] | None) -> tuple[str, str]:
+def _numbers(recall: Float64 | None) -> tuple[str, str]:
     return ("", "") if recall is None else (f"{recall.mean():.3f}", f"{recall.min():.2f}")
 
 

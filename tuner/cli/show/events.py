@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from tuner.home.records import Record
-
-if TYPE_CHECKING:
-    from tuner.features.extract import Progress as Extraction
-    from tuner.home.listener import Epoch, Listener
-    from tuner.setting import Setting
+from tuner.study import Epoch, Listener, Progress, Record, Setting, StudyFolder
 
 
 def print_event(event: str, **facts: Any) -> None:
@@ -40,21 +36,92 @@ def record_facts(record: Record, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-class EventListener:
-    """A listener that prints events and hands everything on.
+class EventListener(Listener):
+    """Prints events and hands everything on.
 
     Args:
         inner: Who shows the same to people.
-        class_names: In class order.
     """
 
-    def __init__(self, inner: Listener, class_names: Sequence[str]) -> None:
-        self._inner, self._names = inner, class_names
+    def __init__(self, inner: Listener) -> None:
+        self._inner = inner
+        self._names: list[str] = []
+        self._is_training = False
+        self._tenth = -1
 
-    def trial_started(self, name: str, params: Setting) -> None:
+    def fact(self, label: str, text: str) -> None:
+        """Hand on: the study's event says the same in its own form."""
+        self._inner.fact(label, text)
+
+    def warning(self, text: str, *, about: str = "") -> None:
+        """Print what the user should know of the search."""
+        if self._is_training:
+            print_event("message", text=text)
+        self._inner.warning(text, about=about)
+
+    def status(self, text: str) -> AbstractContextManager[None]:
+        """Hand on."""
+        return self._inner.status(text)
+
+    def note(self, text: str) -> None:
+        """Print what goes on in the search."""
+        if self._is_training:
+            print_event("step", text=text)
+        self._inner.note(text)
+
+    def opened(self, folder: StudyFolder, *, device: str, question: str) -> None:
+        """Print what the study is."""
+        table = folder.images
+        self._names = list(table.class_names)
+        print_event(
+            "study",
+            study=folder.name,
+            question=question,
+            folder=str(folder.path),
+            device=device,
+            images=table.n_images,
+            sealed=len(table.test),
+            classes=dict(zip(self._names, table.counts.tolist(), strict=True)),
+            n_trials=folder.config.search.trials,
+        )
+        self._inner.opened(folder, device=device, question=question)
+
+    def progress(self, progress: Progress) -> None:
+        """Print a tenth of what trials need at a time."""
+        self._inner.progress(progress)
+        tenth = 10 * progress.done // max(progress.total, 1)
+        if progress.what == "images" or tenth <= self._tenth:
+            return
+        self._tenth = tenth
+        print_event(
+            "extraction",
+            done=progress.done,
+            total=progress.total,
+            rows_per_s=round(progress.rows_per_s, 1),
+            seconds_left=round(progress.seconds_left, 1) if progress.done else None,
+        )
+
+    @contextmanager
+    def training(
+        self,
+        folder: StudyFolder,
+        *,
+        n_trials: int,
+        unit: str = "trials",
+        earlier: Sequence[Record] = (),
+    ) -> Iterator[None]:
+        """From here on news are events."""
+        self._is_training = True
+        try:
+            with self._inner.training(folder, n_trials=n_trials, unit=unit, earlier=earlier):
+                yield
+        finally:
+            self._is_training = False
+
+    def trial_started(self, name: str, setting: Setting) -> None:
         """Print which setting begins to train."""
-        print_event("trial_started", name=name, params=params.as_dict())
-        self._inner.trial_started(name, params)
+        print_event("trial_started", name=name, params=setting.as_dict())
+        self._inner.trial_started(name, setting)
 
     def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
         """Hand on; fifty events a trial would drown the others."""
@@ -65,36 +132,6 @@ class EventListener:
         facts = record_facts(record, self._names)
         print_event("trial", n_finished=n_finished, n_trials=n_trials, **facts)
         self._inner.trial_ended(record, n_finished=n_finished, n_trials=n_trials)
-
-    def step(self, text: str) -> None:
-        """Print what goes on."""
-        print_event("step", text=text)
-        self._inner.step(text)
-
-    def message(self, text: str) -> None:
-        """Print what the user should know."""
-        print_event("message", text=text)
-        self._inner.message(text)
-
-
-class ExtractionEvents:
-    """Prints a tenth of the extraction at a time."""
-
-    def __init__(self) -> None:
-        self._said = -1
-
-    def __call__(self, progress: Extraction) -> None:
-        """Print how far it is, when another tenth is done."""
-        if (tenth := 10 * progress.done // max(progress.total, 1)) <= self._said:
-            return
-        self._said = tenth
-        print_event(
-            "extraction",
-            done=progress.done,
-            total=progress.total,
-            rows_per_s=round(progress.rows_per_s, 1),
-            seconds_left=round(progress.seconds_left, 1) if progress.done else None,
-        )
 
 
 def print_result_event(

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from tuner.arrays import Int64
 from tuner.cli.show.board import LeaderBoard
 from tuner.cli.show.tables import rarest
-from tuner.cli.show.terminal import pad_left, pad_right, printable, short, short_names, warn
-from tuner.evaluation.intervals import macro_recall_standard_error
-from tuner.home.records import Record
-
-if TYPE_CHECKING:
-    from tuner.home.listener import Epoch
-    from tuner.setting import Setting
-
-IntArray = NDArray[np.int64]
+from tuner.cli.show.terminal import pad_left, pad_right, short, short_names
+from tuner.study import (
+    Epoch,
+    Record,
+    Setting,
+    finished_trials,
+    macro_recall_standard_error,
+    winner,
+)
+from tuner.text import printable
 
 _LABEL, _SETTING, _RECALL = 5, 32, 12  # "γ2.13 α0.42 ×0 effective_number", "0.865 ±0.018"
 _EPOCHS, _TIME = 7, 9
@@ -58,49 +59,51 @@ def fit(width: int) -> Layout:
 
 
 class TrialLines:
-    """A listener that prints a line per trial and, on a terminal, keeps a board below them.
+    """Prints a line per trial and, on a terminal, keeps a board below them.
 
     Args:
         console: Where to print.
         class_names: Class names in class order.
         counts: Non-test images per class, int64 (n_classes,).
         n_trials: Trials in all.
-        best: Objective of the best feasible setting of earlier starts, if any.
         unit: What is counted.
-        earlier: Records of earlier starts, for the board.
+        earlier: Records of earlier starts.
     """
 
     def __init__(
         self,
         console: Console,
         class_names: Sequence[str],
-        counts: IntArray,
+        counts: Int64,
         *,
         n_trials: int,
-        best: float | None = None,
         unit: str = "trials",
         earlier: Sequence[Record] = (),
     ) -> None:
         self._console, self._layout = console, fit(console.width)
         self._rarest = rarest(counts)[: self._layout.n_classes]
-        self.class_names = class_names
-        self._best = -np.inf if best is None else best
-        self.board = LeaderBoard(class_names, counts, n_trials, unit)
+        self._names = class_names
+        best = winner(list(earlier))
+        is_known = best is not None and best.is_feasible and best.value is not None
+        self._best = float(best.value or 0.0) if best and is_known else -np.inf
+        self._board = LeaderBoard(
+            class_names=class_names, counts=counts, n_trials=n_trials, unit=unit
+        )
         for record in earlier:
-            self.board.know(record)
-        self.board.n_finished = sum(r.kind == "trial" and r.state != "failed" for r in earlier)
+            self._board.know(record)
+        self._board.n_finished = len(finished_trials(earlier))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Print the header, keep the board while the search runs, then remove it."""
-        names = short_names(self.class_names, self._layout.class_width - 1)
+        names = short_names(self._names, self._layout.class_width - 1)
         heads = [names[k] for k in self._rarest]
         self._print(Text(self._cells("", "setting", "macro recall", heads, "epochs", "time")))
         if not self._console.is_terminal or self._console.is_dumb_terminal:
             yield
             return
         with Live(
-            get_renderable=lambda: self.board.drawn(
+            get_renderable=lambda: self._board.drawn(
                 width=self._console.width, height=self._console.height
             ),
             console=self._console,
@@ -110,17 +113,17 @@ class TrialLines:
         ):
             yield
 
-    def trial_started(self, name: str, params: Setting) -> None:
+    def trial_started(self, name: str, setting: Setting) -> None:
         """Show the setting on the board."""
-        self.board.start(name, params)
+        self._board.start(name, setting)
 
-    def epoch_ended(self, name: str, epoch: Epoch, value: float) -> None:
+    def epoch_ended(self, name: str, epoch: Epoch) -> None:
         """Show how far the running trial is."""
-        self.board.epoch(name, epoch)
+        self._board.epoch(name, epoch)
 
     def trial_ended(self, record: Record, *, n_finished: int, n_trials: int) -> None:
         """Print the line of a finished trial or baseline."""
-        self.board.end(record, n_finished=n_finished, n_trials=n_trials)
+        self._board.end(record, n_finished=n_finished, n_trials=n_trials)
         value = -np.inf if record.value is None else record.value
         is_ranked = record.state == "complete" and record.kind != "confirm"
         is_best = is_ranked and record.is_feasible and value > self._best
@@ -128,16 +131,11 @@ class TrialLines:
             self._best = value
         self._print(self._line(record, is_best=is_best))
 
-    def step(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Show what goes on."""
-        self.board.doing = text
+        self._board.doing = text
         if not self._console.is_terminal:
             self._print(Text(printable(text), style="dim"))
-
-    def message(self, text: str) -> None:
-        """Print something that the user should know."""
-        for line in text.splitlines():
-            warn(self._console, line.strip())
 
     def _print(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)

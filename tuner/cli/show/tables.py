@@ -6,47 +6,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from tuner.arrays import Int64
 from tuner.cli.show.terminal import short, short_names
-from tuner.evaluation import metrics as numbers
-from tuner.evaluation.intervals import macro_recall_standard_error
-from tuner.home.records import Record
-
-IntArray = NDArray[np.int64]
+from tuner.study import ImageTable, Record, macro_recall_standard_error
+from tuner.study import class_table as recall_of
 
 _BAR_WIDTH = 24
 _RESULT_ROWS = 8  # of classes in the result
 _WIDE = 100
 
 
-def title(record: Record) -> str:
-    """How people call a record: a baseline's title or a trial's number."""
-    return record.title
-
-
-def rarest(counts: IntArray) -> list[int]:
+def rarest(counts: Int64) -> list[int]:
     """Classes, the rarest first; in class order where they are equally rare."""
     return [int(k) for k in np.argsort(counts, kind="stable")]
 
 
-def class_table(class_names: Sequence[str], labels: IntArray, fold: IntArray) -> Table:
+def class_table(images: ImageTable) -> Table:
     """Images per class: in all, for the search, sealed for the test."""
     table = plain_table()
     for column in ("class", "images", "search", "test", ""):
         table.add_column(column, justify="left" if column in ("class", "") else "right")
-    names = short_names(class_names, 28)
-    counts = np.bincount(labels, minlength=len(class_names))
-    search = np.bincount(labels[fold >= 0], minlength=len(class_names))
+    names = short_names(images.class_names, 28)
+    counts, search, test = images.counts, images.search_counts, images.test_counts
     for k in np.argsort(-counts, kind="stable"):
         bar = "█" * max(1, round(_BAR_WIDTH * counts[k] / counts.max()))
         table.add_row(
             Text(names[k]),
             f"{counts[k]:,}",
             f"{search[k]:,}",
-            f"{counts[k] - search[k]:,}",
+            f"{test[k]:,}",
             Text(bar, style="cyan"),
         )
     return table
@@ -68,9 +59,9 @@ def result_table(
     chosen = rarest(support)[:_RESULT_ROWS]
     table = plain_table()
     table.add_column("")
-    table.add_column(Text(f"winner\n{title(best)}", style="bold"), justify="right", style="bold")
+    table.add_column(Text(f"winner\n{best.title}", style="bold"), justify="right", style="bold")
     for record in others:
-        table.add_column(Text(title(record)), justify="right")
+        table.add_column(Text(record.title), justify="right")
     worst_names = short_names(class_names, 12)
     columns = [_result_cells(record, worst_names, chosen) for record in [best, *others]]
     names = short_names(class_names, 16 if width < _WIDE else 34)
@@ -114,13 +105,13 @@ def status_table(studies: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def sealed_table(matrix: IntArray, class_names: Sequence[str]) -> Table:
+def sealed_table(matrix: Int64, class_names: Sequence[str]) -> Table:
     """Recall of each class on the sealed test, as k of n, the rarest first."""
     table = plain_table()
     table.add_column("class")
     table.add_column("recall", justify="right")
     table.add_column("found", justify="right")
-    recall, support = numbers.class_table(matrix).recall, matrix.sum(axis=1)
+    recall, support = recall_of(matrix).recall, matrix.sum(axis=1)
     names = short_names(class_names, 40)
     for k in rarest(support):
         found = f"{matrix[k, k]} of {support[k]}"

@@ -6,21 +6,14 @@ may be called ``[bold]``.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tuner.errors import without_password
-
-if TYPE_CHECKING:
-    from tuner.features.extract import Progress as Extraction
+from tuner.text import printable, without_password
 
 _PIPE_WIDTH = 120
 
@@ -31,11 +24,6 @@ def make_console(*, is_result: bool, is_quiet: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console
-
-
-def printable(text: str) -> str:
-    """Text on one line, with a mark for what a terminal would obey instead of show."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def short(name: str, width: int) -> str:
@@ -93,47 +81,3 @@ def say_step(console: Console, label: str, line: str) -> None:
 def warn(console: Console, text: str) -> None:
     """Print something that the user should know."""
     say(console, f"! {text}", style="yellow")
-
-
-@contextmanager
-def extraction_bar(
-    console: Console, *, also: Callable[[Extraction], None] | None = None
-) -> Iterator[Any]:
-    """A callback for `fill_bank` that shows rows, rows a second and time left.
-
-    Args:
-        console: Where to show it.
-        also: Told of each step, too.
-    """
-    bar = Progress(
-        TextColumn("features"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows  {task.fields[speed]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    said = -1
-
-    def show(progress: Extraction) -> None:
-        nonlocal said
-        if also is not None:
-            also(progress)
-        speed = f"{progress.rows_per_s:,.0f} rows/s"
-        if console.is_terminal:
-            if not bar.task_ids:
-                bar.add_task("features", total=progress.total, speed=speed)
-            bar.update(bar.task_ids[0], completed=progress.done, speed=speed)
-        elif (tenth := 10 * progress.done // progress.total) > said:
-            said = tenth
-            count = f"{progress.done:,}/{progress.total:,} rows"
-            say(console, f"features  {count}  {speed}  {progress.seconds_left:.0f} s left")
-
-    with bar:
-        yield show
-
-
-def command(*words: object) -> str:
-    """A command line that can be copied into a shell; a password in it has to be put back."""
-    return shlex.join(without_password(str(word)) for word in words)

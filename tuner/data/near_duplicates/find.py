@@ -1,4 +1,4 @@
-"""Near-duplicates: which images show the same picture, and which of them a split parts.
+"""Near-duplicates: which images show the same picture.
 
 Features propose and pixels decide. Features name each image's nearest others, seen from the mean
 of all images; but on textures the nearest is often only of the same kind, and no threshold parts
@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from tuner.arrays import Float32, Float64, Int64
 from tuner.data.near_duplicates.likeness import likeness, read_spectra
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-
-# Near-twins have pixels that agree, and a high sum of likeness and cosine: the one is high for
-# round things on an even ground, the other for pieces of a texture, both only for a copy.
+# Near-duplicates have pixels that agree, and a high sum of likeness and cosine: the one is high
+# for round things on an even ground, the other for pieces of a texture, both only for a copy.
 SAME_PICTURE = 1.45
 LEAST_LIKENESS = 0.5
 SAME_FEATURES = 0.98  # cosine alone: for pictures without structure or too small to compare
-N_NEIGHBOURS = 20  # an image has a few twins, and on textures some kin that look nearer
+N_NEIGHBOURS = 20  # an image has a few near-duplicates, and on textures some kin that look nearer
 
 _LEAST_COSINE = SAME_PICTURE - 1 - 1e-6  # below, no likeness makes the sum
 _SMALLEST_PX = 32  # shorter side below which a picture holds too few details to compare
@@ -35,8 +33,8 @@ _NO_DIRECTION = 1e-5  # of a feature's length: what rounding leaves of one that 
 _NO_SIMILARITY = np.float32(-2)
 
 
-class Twins(NamedTuple):
-    """Pairs of near-duplicates, the likest first, and what they link.
+class NearDuplicates(NamedTuple):
+    """Pairs of near-duplicates, from the most alike to the least, and what they link.
 
     Attributes:
         first: Row of one image of each pair, int64 (n_pairs,).
@@ -47,11 +45,11 @@ class Twins(NamedTuple):
             one, and so do files of the same bytes. Numbered by their first images.
     """
 
-    first: IntArray
-    second: IntArray
-    likeness: FloatArray
-    cosine: FloatArray
-    groups: IntArray
+    first: Int64
+    second: Int64
+    likeness: Float32
+    cosine: Float32
+    groups: Int64
 
 
 class Neighbours(NamedTuple):
@@ -63,23 +61,23 @@ class Neighbours(NamedTuple):
         cosine: Cosine of the features, seen from their mean, float32 (n_pairs,).
     """
 
-    first: IntArray
-    second: IntArray
-    cosine: FloatArray
+    first: Int64
+    second: Int64
+    cosine: Float32
 
 
-def find_twins(
-    features: FloatArray,
+def find_near_duplicates(
+    features: Float32,
     files: Sequence[Path],
     *,
     sha256: Sequence[str],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Twins:
+) -> NearDuplicates:
     """Find the near-duplicates among all images; no label is asked.
 
     Args:
         features: Of the images themselves, float32 (n_images, n_features).
-        files: Where they lie; those with a neighbour that may be their twin are read once more.
+        files: Where they lie; those with a neighbour that may be their copy are read once more.
         sha256: Hash of each file; files of the same bytes share a group whatever they show.
         on_progress: Called with (files read, files to read).
 
@@ -98,18 +96,22 @@ def find_twins(
     found = likeness(spectra.bands, near.first, near.second)
     side = np.minimum(spectra.side[near.first], spectra.side[near.second])
     is_same = (found + near.cosine >= SAME_PICTURE) & (found >= LEAST_LIKENESS)
-    is_twin = (is_same & (side >= _SMALLEST_PX)) | (near.cosine >= SAME_FEATURES)
-    order = np.argsort(-found[is_twin], kind="stable")
-    first, second = near.first[is_twin][order], near.second[is_twin][order]
+    is_found = (is_same & (side >= _SMALLEST_PX)) | (near.cosine >= SAME_FEATURES)
+    order = np.argsort(-found[is_found], kind="stable")
+    first, second = near.first[is_found][order], near.second[is_found][order]
     a, b = _same_files(sha256)
     groups = linked_groups(n_images, np.concatenate([first, a]), np.concatenate([second, b]))
-    return Twins(first, second, found[is_twin][order], near.cosine[is_twin][order], groups)
+    return NearDuplicates(
+        first, second, found[is_found][order], near.cosine[is_found][order], groups
+    )
 
 
-def nearest_images(features: FloatArray, *, n_neighbours: int = N_NEIGHBOURS) -> Neighbours:
+def nearest_images(features: Float32, *, n_neighbours: int = N_NEIGHBOURS) -> Neighbours:
     """Every image with its nearest others, by centred cosine, block by block.
 
-    Without the mean taken off, the features of any two images of one domain point the same way.
+    Each block of similarities serves its rows and its columns, which halves the work of
+    scikit-learn's `NearestNeighbors`. Without the mean taken off, the features of any two images
+    of one domain point the same way.
     Beside `features`, which may be memory-mapped, it takes about 150 MB and the pairs.
 
     Args:
@@ -123,7 +125,7 @@ def nearest_images(features: FloatArray, *, n_neighbours: int = N_NEIGHBOURS) ->
     k = min(n_neighbours, max(0, n_images - 1))
     cosine = np.full((n_images, k), _NO_SIMILARITY, dtype=np.float32)
     other = np.zeros((n_images, k), dtype=np.int64)
-    centre: NDArray[np.float64] = features.sum(axis=0, dtype=np.float64) / max(1, n_images)
+    centre: Float64 = features.sum(axis=0, dtype=np.float64) / max(1, n_images)
     for top in range(0, n_images if k else 0, _BLOCK):
         rows = _directions(features[top : top + _BLOCK], centre)
         for left in range(top, n_images, _BLOCK):
@@ -142,54 +144,22 @@ def nearest_images(features: FloatArray, *, n_neighbours: int = N_NEIGHBOURS) ->
     return Neighbours(pair // n, pair % n, found)
 
 
-def linked_groups(n_images: int, first: IntArray, second: IntArray) -> IntArray:
+def linked_groups(n_images: int, first: Int64, second: Int64) -> Int64:
     """Group of each image when pairs link, int64 (n_images,), numbered by their first images.
 
     Example:
         >>> linked_groups(5, np.array([3, 0]), np.array([1, 3]))
         array([0, 0, 1, 0, 2])
     """
-    roots = np.arange(n_images)  # the lowest row that each image is linked to so far
-    while True:
-        a, b = roots[first], roots[second]
-        is_apart = a != b
-        if not is_apart.any():
-            return np.unique(roots, return_inverse=True)[1].astype(np.int64)
-        first, second = first[is_apart], second[is_apart]
-        np.minimum.at(roots, np.maximum(a, b)[is_apart], np.minimum(a, b)[is_apart])
-        while not np.array_equal(roots, above := roots[roots]):
-            roots = above
+    links = coo_array((np.ones(len(first), np.bool_), (first, second)), shape=(n_images, n_images))
+    _, group = connected_components(links, directed=False)
+    _, first_row, group = np.unique(group, return_index=True, return_inverse=True)
+    number: Int64 = np.empty(len(first_row), dtype=np.int64)
+    number[np.argsort(first_row)] = np.arange(len(first_row))
+    return number[group]
 
 
-def twins_across(twins: Twins, fold: IntArray) -> BoolArray:
-    """Images with a near-twin on another side of the split, bool (n_images,).
-
-    Args:
-        twins: Of these images.
-        fold: Side of each image, int64 (n_images,): a fold's number, or -1 for the sealed test.
-    """
-    is_parted = fold[twins.first] != fold[twins.second]
-    found = np.zeros(len(fold), dtype=np.bool_)
-    found[twins.first[is_parted]] = True
-    found[twins.second[is_parted]] = True
-    return found
-
-
-def n_to_move(groups: IntArray, fold: IntArray) -> int:
-    """Fewest images that must change sides so that no group has images on two of them.
-
-    Example:
-        >>> n_to_move(np.array([0, 0, 0, 1, 1]), np.array([-1, 0, 0, 1, 1]))
-        1
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    sides, side = np.unique(fold, return_inverse=True)
-    counts = np.zeros((len(names), len(sides)), dtype=np.int64)
-    np.add.at(counts, (group, side), 1)
-    return len(fold) - int(counts.max(axis=1, initial=0).sum())
-
-
-def _directions(features: FloatArray, centre: NDArray[np.float64]) -> FloatArray:
+def _directions(features: Float32, centre: Float64) -> Float32:
     """Unit vectors from the centre, float32 (n_rows, n_features + 1).
 
     The last column stands for those that are the centre itself: alike among themselves, and
@@ -207,7 +177,7 @@ def _directions(features: FloatArray, centre: NDArray[np.float64]) -> FloatArray
 
 
 def _keep_nearest(
-    cosine: FloatArray, other: IntArray, similarity: FloatArray, *, top: int, left: int
+    cosine: Float32, other: Int64, similarity: Float32, *, top: int, left: int
 ) -> None:
     """Put what is nearer than the neighbours known so far into `cosine` and `other`.
 
@@ -232,7 +202,7 @@ def _keep_nearest(
     other[top + better] = np.take_along_axis(rows, best, axis=1)
 
 
-def _same_files(sha256: Sequence[str]) -> tuple[IntArray, IntArray]:
+def _same_files(sha256: Sequence[str]) -> tuple[Int64, Int64]:
     """The first file of the same bytes, and each later one."""
     place: dict[str, int] = {}
     first = np.array([place.setdefault(name, row) for row, name in enumerate(sha256)], np.int64)

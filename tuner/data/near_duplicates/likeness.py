@@ -13,15 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from tuner.arrays import Complex64, Float32, Int64
 from tuner.data.images import decode_rgb, read_bytes
-
-ComplexArray = NDArray[np.complex64]
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-UInt8Array = NDArray[np.uint8]
 
 _SIDE = 64  # of the small grey pictures, in pixels: half a pixel of what the band can show
 _LOWEST, _HIGHEST = 2, 16  # cycles across the picture: below is lighting, above JPEG and resizing
@@ -52,13 +47,13 @@ class Spectra(NamedTuple):
         side: Shorter side of each file's picture in pixels, int64 (n_images,); 0 likewise.
     """
 
-    bands: ComplexArray
-    side: IntArray
+    bands: Complex64
+    side: Int64
 
 
 def read_spectra(
     files: Sequence[Path],
-    rows: IntArray,
+    rows: Int64,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spectra:
@@ -82,7 +77,7 @@ def read_spectra(
     return Spectra(bands, side)
 
 
-def spectrum(picture: Image.Image) -> ComplexArray:
+def spectrum(picture: Image.Image) -> Complex64:
     """Band of one picture, complex64 (33, 17), as `Spectra` holds it."""
     small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     pixels = np.asarray(small, dtype=np.float32)
@@ -90,11 +85,11 @@ def spectrum(picture: Image.Image) -> ComplexArray:
     band = whole[_ROWS, : _HIGHEST + 1] * _IS_MIDDLE
     band /= np.sqrt(np.abs(band) ** 2 + _NOISE_POWER)
     length = np.sqrt((_N_TIMES * np.abs(band) ** 2).sum())
-    found: ComplexArray = (band / max(length, 1e-6)).astype(np.complex64)
+    found: Complex64 = (band / max(length, 1e-6)).astype(np.complex64)
     return found
 
 
-def likeness(bands: ComplexArray, first: IntArray, second: IntArray) -> FloatArray:
+def likeness(bands: Complex64, first: Int64, second: Int64) -> Float32:
     """How far the pictures of each pair agree, 1 for the same and about 0.2 for strangers.
 
     The highest correlation over shifts of up to a quarter of the side, as they are and mirrored
@@ -118,17 +113,17 @@ def likeness(bands: ComplexArray, first: IntArray, second: IntArray) -> FloatArr
     return found
 
 
-def _read(path: Path) -> tuple[ComplexArray, int]:
+def _read(path: Path) -> tuple[Complex64, int]:
     picture = decode_rgb(read_bytes(path), name=str(path))
     return spectrum(picture), min(picture.size)
 
 
-def _peak(product: ComplexArray) -> FloatArray:
+def _peak(product: Complex64) -> Float32:
     """Highest correlation over the shifts, float32 (n_pairs,), of products of two bands."""
     padded = np.zeros((len(product), _SIDE, product.shape[2]), dtype=np.complex64)
     padded[:, _ROWS] = product
     near = np.arange(-_FARTHEST, _FARTHEST + 1)  # Python counts negative shifts from the end
     columns = np.fft.ifft(padded, axis=1)[:, near]
     correlation = np.fft.irfft(columns, n=_SIDE, axis=2)[:, :, near] * _SIDE**2
-    peak: FloatArray = correlation.max(axis=(1, 2)).astype(np.float32)
+    peak: Float32 = correlation.max(axis=(1, 2)).astype(np.float32)
     return peak

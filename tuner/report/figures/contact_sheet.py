@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from tuner.arrays import UInt8
+from tuner.data.image_table import ImageTable
 from tuner.data.images import read_image
+from tuner.data.near_duplicates.find import NearDuplicates
+from tuner.data.near_duplicates.leaks import parted_first, side_name
 from tuner.files import replacing
-from tuner.report.figures.labels import drawable, elided, font_families
+from tuner.report.figures.labels import drawable, font_families
+from tuner.text import elided
 
 MOST_PAIRS = 200
 
@@ -93,9 +97,31 @@ def save_pairs(pairs: Sequence[ShownPair], path: Path, *, title: str = "") -> No
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
+def pairs_of(found: NearDuplicates, table: ImageTable) -> list[ShownPair]:
+    """Near-duplicates as pairs to draw: those that the split parts first, the likest first."""
+    return [_shown_pair(found, table, p) for p in parted_first(found, table.fold)]
+
+
+def _shown_pair(found: NearDuplicates, table: ImageTable, p: int) -> ShownPair:
+    images = int(found.first[p]), int(found.second[p])
+    first, second = (
+        Shown(
+            table.root / table.paths[image],
+            table.paths[image].rsplit("/", 1)[-1],
+            table.class_names[table.labels[image]],
+            side_name(table, image),
+        )
+        for image in images
+    )
+    is_parted, is_conflict = first.side != second.side, first.label != second.label
+    notes = ["parted by the split"] * is_parted + ["different labels"] * is_conflict
+    heading = ", ".join([f"likeness {found.likeness[p]:.2f}", *notes])
+    return ShownPair(first, second, heading, bool(notes))
+
+
 def _draw_pair(
     axes: Any,
-    sheet: NDArray[np.uint8],
+    sheet: UInt8,
     pair: ShownPair,
     *,
     x: int,

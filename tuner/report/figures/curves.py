@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from tuner.home.baselines import PLAIN as CROSS_ENTROPY
 from tuner.home.records import Record
 from tuner.report.figures.axes import (
     LABEL_PT,
     PANEL_PX,
     SMALL_PT,
-    WHOLE,
     Margins,
-    new_axes,
+    axes_with_room,
     quiet,
     text_style,
 )
@@ -62,7 +62,7 @@ def curve_table(
     """
     complete = [r for r in records if r.kind == "trial" and r.state == "complete"]
     others = sorted(complete, key=lambda r: (r.violation, -(r.value or 0.0)))
-    plain = [r for r in records if r.name == "baseline-cross_entropy"]
+    plain = [r for r in records if r.name == CROSS_ENTROPY]
     chosen = [first, *[r for r in others if r.name != first.name][: _BEST - 1]]
     chosen += [r for r in plain if r.name != first.name]
     curves = []
@@ -70,24 +70,23 @@ def curve_table(
         values = record.curves.get(key) or []
         numbers = [float("nan") if v is None else v for v in values if row is None]
         numbers = [float(v[row]) for v in values] if row is not None else numbers
-        is_baseline = record.name == "baseline-cross_entropy"
+        is_baseline = record.name == CROSS_ENTROPY
         if numbers:
             curves.append(Curve(record.title, numbers, record.name == first.name, is_baseline))
     return CurveTable(quantity, curves)
 
 
-def plot_curves(table: CurveTable, *, room_px: float = PANEL_PX, ax: Axes | None = None) -> Axes:
+def plot_curves(table: CurveTable, *, ax: Axes | None = None) -> Axes:
     """Draw a quantity over epochs: the winner strong, the next thin, cross-entropy dashed.
 
     Args:
         table: From `curve_table`.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
         The axes.
     """
-    ax = new_axes(room_px, 230, Margins(46, 34, 24, 38)) if ax is None else ax
+    ax = axes_with_room(ax, PANEL_PX, 230, Margins(46, 34, 24, 38))
     quiet(ax, grid="y", keeps=("bottom",))
     for curve in reversed(table.curves):
         epochs = np.arange(1, len(curve.values) + 1)
@@ -121,9 +120,6 @@ def plot_curves(table: CurveTable, *, room_px: float = PANEL_PX, ax: Axes | None
         ax.set_ylim(low - pad, high + pad)
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     ax.set_xlabel("epoch", fontsize=LABEL_PT, color=MUTED)
-    (drawn,), (whole,) = (
-        short_labels([table.quantity], longest=40, is_drawn=is_drawn) for is_drawn in (True, False)
-    )
-    style = text_style([drawn])
-    ax.set_title(drawn, loc="left", gid=f"{WHOLE}{whole}", **style)
+    (title,) = short_labels([table.quantity], longest=40)
+    ax.set_title(title, loc="left", **text_style([title]))
     return ax

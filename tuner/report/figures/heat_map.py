@@ -8,26 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
-from numpy.typing import NDArray
 
+from tuner.arrays import Float64
 from tuner.home.records import Record
 from tuner.report.figures.axes import (
     SMALL_PT,
     WIDE_PX,
     Margins,
+    axes_with_room,
     names_px,
-    new_axes,
     quiet,
-    width_px_of,
+    size_px_of,
     write_names,
 )
 from tuner.report.figures.labels import width_em
 from tuner.report.figures.palette import FAINT, INK, MAP, MUTED, PAPER, TEXT_TURNS_AT
 
-FloatArray = NDArray[np.float64]
-
 _MAP = LinearSegmentedColormap.from_list("recall", [to_rgba(MAP, 0.03), to_rgba(MAP, 1)])
-_TIGHT_PX = 600
+_LONGEST = 24  # characters of a class name
 _CELL_TEXT_PX = 26  # of a cell that has room for a number
 _CELL_PX = 64  # at most
 _TICK_PX = 30  # for a trial's number
@@ -49,7 +47,7 @@ class HeatMapTable(NamedTuple):
 
     class_names: list[str]
     titles: list[str]
-    recall: FloatArray
+    recall: Float64
     blocks: list[tuple[str, int]]
     lowest: float
 
@@ -75,28 +73,24 @@ def heat_map_table(records: Sequence[Record], class_names: Sequence[str]) -> Hea
     )
 
 
-def plot_heat_map(
-    table: HeatMapTable, *, room_px: float = WIDE_PX, ax: Axes | None = None
-) -> Axes:
+def plot_heat_map(table: HeatMapTable, *, ax: Axes | None = None) -> Axes:
     """Draw recall as colour, a row for each class and a column for each setting.
 
     Args:
         table: From `heat_map_table`.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
         The axes.
     """
     n_classes = len(table.class_names)
-    longest = 12 if room_px < _TIGHT_PX else 24
-    ax = _new_axes(table, room_px, longest) if ax is None else ax
+    ax = _axes(ax, table)
     quiet(ax, keeps=("bottom",))
     places = _places(table.blocks)
     ax.set_xlim(-0.5, places[-1] + 0.5)
     ax.set_ylim(n_classes - 0.5, -0.5)
-    write_names(ax, "y", table.class_names, longest=longest)
-    cell_px = width_px_of(ax) / (places[-1] + 1)
+    write_names(ax, "y", table.class_names, longest=_LONGEST)
+    cell_px = size_px_of(ax)[0] / (places[-1] + 1)
     shade = (table.recall - table.lowest) / (1 - table.lowest)
     rows, first = np.arange(n_classes + 1) - 0.5, 0
     for name, n in table.blocks:
@@ -118,13 +112,13 @@ def plot_heat_map(
     return ax
 
 
-def _new_axes(table: HeatMapTable, room_px: float, longest: int) -> Axes:
+def _axes(ax: Axes | None, table: HeatMapTable) -> Axes:
     n_classes, n_columns = table.recall.shape
-    left = names_px(table.class_names, longest=longest)
+    left = names_px(table.class_names, longest=_LONGEST)
     width = left + 10 + _CELL_PX * (n_columns + _GAP * len(table.blocks))
     row_px = 24 if n_classes <= 20 else 16
-    size = (min(room_px, width), row_px * n_classes + 52)
-    return new_axes(*size, Margins(left, 10, 26, 26))
+    around = Margins(left, 10, 26, 26)
+    return axes_with_room(ax, min(WIDE_PX, width), row_px * n_classes + 52, around)
 
 
 def _places(blocks: Sequence[tuple[str, int]]) -> list[float]:
@@ -150,9 +144,7 @@ def _write_above(ax: Axes, name: str, x: float, *, room_em: float) -> None:
     )
 
 
-def _write_cells(
-    ax: Axes, table: HeatMapTable, places: Sequence[float], shade: FloatArray
-) -> None:
+def _write_cells(ax: Axes, table: HeatMapTable, places: Sequence[float], shade: Float64) -> None:
     style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": SMALL_PT}
     for (i, j), rate in np.ndenumerate(table.recall):
         colour = PAPER if shade[i, j] >= TEXT_TURNS_AT else INK

@@ -8,29 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
-from numpy.typing import NDArray
 
+from tuner.arrays import Bool, Float64, Int64
 from tuner.home.records import Record
 from tuner.report.figures.axes import (
     LABEL_PT,
     SMALL_PT,
     WIDE_PX,
     Margins,
+    axes_with_room,
+    legend_above,
     mark_below,
-    new_axes,
     quiet,
-    width_px_of,
+    size_px_of,
 )
+from tuner.report.figures.labels import short_title
 from tuner.report.figures.palette import BALANCED, COMPARED, MUTED, PAPER, WINNER
-from tuner.report.figures.titles import short_title
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 _DASHES = ((5, 2), (5, 2, 1, 2), (1.5, 1.5))
-_TIGHT_PX = 600
-_KEY_PX = 28
 _LINE_PT = 11.0  # distance of labels
 
 
@@ -48,10 +43,10 @@ class HistoryTable(NamedTuple):
     """
 
     metric: str
-    numbers: IntArray
-    values: FloatArray
-    is_complete: NDArray[np.bool_]
-    best: FloatArray
+    numbers: Int64
+    values: Float64
+    is_complete: Bool
+    best: Float64
     failed: list[int]
     baselines: dict[str, float]
 
@@ -82,22 +77,20 @@ def history_table(records: Sequence[Record], *, metric: str) -> HistoryTable:
     )
 
 
-def plot_history(table: HistoryTable, *, room_px: float = WIDE_PX, ax: Axes | None = None) -> Axes:
+def plot_history(table: HistoryTable, *, ax: Axes | None = None) -> Axes:
     """Draw the objective of every trial, the best so far, and the baselines as lines.
 
     Args:
         table: From `history_table`.
-        room_px: Width of a new figure, in pixels.
-        ax: Where to draw; by default axes in a new figure.
+        ax: Where to draw, with a legend; by default axes in a new figure, which names the
+            baselines at its right.
 
     Returns:
         The axes.
     """
-    is_tight = room_px < _TIGHT_PX
-    if ax is None:
-        height, right = (240, 12) if is_tight else (290, 176)
-        top = 24 + 15 * len(table.baselines) if is_tight else 12
-        ax = new_axes(room_px, height + top, Margins(50, right, top, 40))
+    has_legend = ax is not None
+    around = Margins(50, 12, 60, 40) if has_legend else Margins(50, 176, 12, 40)
+    ax = axes_with_room(ax, WIDE_PX, 302, around)
     quiet(ax, grid="y", keeps=("bottom",))
     ax.step(table.numbers, table.best, where="post", color=WINNER, linewidth=1.4)
     filled: dict[str, Any] = {
@@ -117,7 +110,7 @@ def plot_history(table: HistoryTable, *, room_px: float = WIDE_PX, ax: Axes | No
     crosses |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
     ax.plot(table.failed, [0.03] * len(table.failed), "x", **crosses)
     _limit(ax, table)
-    _draw_levels(ax, table.baselines, is_tight=is_tight)
+    _draw_levels(ax, table.baselines, has_legend=has_legend)
     ax.set_xlabel("trial", fontsize=LABEL_PT, color=MUTED)
     ax.set_ylabel(table.metric.replace("_", " "), fontsize=LABEL_PT, color=MUTED)
     return ax
@@ -137,29 +130,27 @@ def _limit(ax: Axes, table: HistoryTable) -> None:
     mark_below(ax, table.numbers, table.values)
 
 
-def _draw_levels(ax: Axes, levels: Mapping[str, float], *, is_tight: bool) -> None:
-    """Baselines as lines, named at the right end, or above where there is no room."""
+def _draw_levels(ax: Axes, levels: Mapping[str, float], *, has_legend: bool) -> None:
+    """Baselines as lines, named at the right end or in a legend."""
+    titles = [f"{title} {value:.3f}" for title, value in levels.items()]
     shifts = _apart(ax, list(levels.values()))
-    for i, ((name, value), shift) in enumerate(zip(levels.items(), shifts, strict=True)):
-        colour, text = COMPARED[1 + i % 3][0], f"{name} {value:.3f}"
-        line: dict[str, Any] = {"color": colour, "linewidth": 1.2, "dashes": _DASHES[i % 3]}
-        ax.axhline(value, **line)
-        style: dict[str, Any] = {"color": colour, "textcoords": "offset points"}
-        style["fontsize"] = SMALL_PT
-        if not is_tight:
-            at = ("axes fraction", "data")
-            ax.annotate(text, (1, value), xycoords=at, xytext=(8, shift), va="center", **style)
-            continue
-        height = 6 + _LINE_PT * (len(levels) - 1 - i)
-        ax.annotate(text, (0, 1), xycoords="axes fraction", xytext=(26, height), **style)
-        above = ScaledTranslation(0, (height + 3) / 72, ax.figure.dpi_scale_trans)
-        line |= {"transform": ax.transAxes + above, "clip_on": False}
-        ax.plot([0, _KEY_PX / width_px_of(ax)], [1, 1], scalex=False, scaley=False, **line)
+    for i, (text, value) in enumerate(zip(titles, levels.values(), strict=True)):
+        colour = COMPARED[1 + i % 3][0]
+        ax.axhline(value, color=colour, linewidth=1.2, dashes=_DASHES[i % 3], label=text)
+        if not has_legend:
+            at: Any = ("axes fraction", "data")
+            style: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
+            style |= {"color": colour, "fontsize": SMALL_PT}
+            ax.annotate(text, (1, value), xycoords=at, xytext=(8, shifts[i]), **style)
+    if has_legend and levels:
+        legend_above(ax, titles, size_pt=SMALL_PT, gap=0.5)
 
 
 def _apart(ax: Axes, values: Sequence[float]) -> list[float]:
     """Shifts in points that keep the labels of near values from lying on each other."""
-    heights = [float(ax.transData.transform((0, value))[1]) * 72 / 96 for value in values]
+    height_pt = size_px_of(ax)[1] * 72 / 96
+    low, high = ax.get_ylim()
+    heights = [(value - low) / (high - low) * height_pt for value in values]
     shifts, lowest = [0.0] * len(values), -np.inf
     for i in np.argsort(heights, kind="stable"):
         place = max(heights[i], lowest + _LINE_PT)

@@ -7,19 +7,24 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
-from tuner.config import StudyConfig, resolve_alpha
+from tuner.arrays import Bool, Float64
+from tuner.config import StudyConfig, searched
 from tuner.home.records import Record, winner
-from tuner.report.figures.axes import LABEL_PT, PANEL_PX, Margins, mark_below, new_axes, quiet
+from tuner.report.figures.axes import (
+    HALF_PX,
+    LABEL_PT,
+    Margins,
+    axes_with_room,
+    mark_below,
+    quiet,
+)
 from tuner.report.figures.palette import MUTED, PAPER, PLAIN, WARNING, WINNER
+from tuner.setting import HYPERPARAMETERS
 
-FloatArray = NDArray[np.float64]
-
-SYMBOLS = {"gamma": "γ", "alpha": "α", "augmentation_multiplier": "×", "class_weight_mode": ""}
+SYMBOLS = {name: h.symbol for name, h in HYPERPARAMETERS.items()}
 
 _NEAR = 0.05  # share of the range from which a value sits at its bound
-_WIDEST = {"gamma": (0.0, 5.0), "alpha": (0.0, 1.0), "augmentation_multiplier": (0, 8)}
 
 
 class HyperparameterTable(NamedTuple):
@@ -41,9 +46,9 @@ class HyperparameterTable(NamedTuple):
 
     name: str
     metric: str
-    x: FloatArray
-    y: FloatArray
-    is_complete: NDArray[np.bool_]
+    x: Float64
+    y: Float64
+    is_complete: Bool
     best: int | None
     low: float
     high: float
@@ -65,20 +70,17 @@ def hyperparameter_table(
     """
     trials = [r for r in records if r.kind == "trial" and r.value is not None]
     trials = [r for r in trials if r.state != "failed"]
-    choices: tuple[str, ...] = ()
+    asked, choices = searched(config, n_classes)[name], ()
     values: list[Any] = [r.params.as_dict()[name] for r in trials]
-    if name == "class_weight_mode":
-        choices = config.search.class_weight_mode
+    if HYPERPARAMETERS[name].kind == "choice":
+        choices = asked
         values = [choices.index(value) if value in choices else -1 for value in values]
-        low, high = 0.0, float(len(choices) - 1)
-    elif name == "alpha":
-        low, high = resolve_alpha(config, n_classes)
-    else:
-        low, high = getattr(config.search, name)
+        asked = (0, len(choices) - 1)
+    low, high = asked
     found = winner([r for r in trials if r.kind == "trial"])
     best = trials.index(found) if found else None
     at = "" if best is None or choices else _bound(values[best], low, high, name=name)
-    widest = _WIDEST.get(name, (low, high))
+    widest = HYPERPARAMETERS[name].bounds
     can_widen = bool(at) and (low > widest[0] if at == "lower" else high < widest[1])
     return HyperparameterTable(
         name,
@@ -98,10 +100,14 @@ def hyperparameter_table(
 def _bound(value: float, low: float, high: float, *, name: str) -> Literal["", "lower", "upper"]:
     if low == high:  # fixed
         return ""
-    near = 0.0 if name == "augmentation_multiplier" else _NEAR * (high - low)
+    near = 0.0 if _is_whole(name) else _NEAR * (high - low)
     if value <= low + near:
         return "lower"
     return "upper" if value >= high - near else ""
+
+
+def _is_whole(name: str) -> bool:
+    return HYPERPARAMETERS[name].kind == "whole"
 
 
 def bound_words(table: HyperparameterTable) -> str:
@@ -113,20 +119,17 @@ def bound_words(table: HyperparameterTable) -> str:
     return f"{text}: widen search.{table.name}" if table.can_widen else f"{text}, the last allowed"
 
 
-def plot_hyperparameter(
-    table: HyperparameterTable, *, room_px: float = PANEL_PX, ax: Axes | None = None
-) -> Axes:
+def plot_hyperparameter(table: HyperparameterTable, *, ax: Axes | None = None) -> Axes:
     """Draw the objective against a hyperparameter; a best value at a bound is flagged.
 
     Args:
         table: From `hyperparameter_table`.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
         The axes.
     """
-    ax = new_axes(room_px, 230, Margins(46, 12, 22, 40)) if ax is None else ax
+    ax = axes_with_room(ax, HALF_PX, 230, Margins(46, 12, 22, 40))
     quiet(ax, grid="y", keeps=("bottom",))
     x, y = table.x + _beside_each_other(table), table.y
     complete = table.is_complete
@@ -163,13 +166,13 @@ def plot_hyperparameter(
     return ax
 
 
-def _ticks(ax: Axes, table: HyperparameterTable, x: FloatArray) -> None:
+def _ticks(ax: Axes, table: HyperparameterTable, x: Float64) -> None:
     span = table.high - table.low
     pad = 0.5 if table.choices else 0.04 * span or 0.5
     ax.set_xlim(table.low - pad, table.high + pad)
     if table.choices:
         ax.set_xticks(range(len(table.choices)), [c.replace("_", "\n") for c in table.choices])
-    elif table.name == "augmentation_multiplier":
+    elif _is_whole(table.name):
         ax.set_xticks(range(int(table.low), int(table.high) + 1))
     complete = table.y[table.is_complete]
     values = complete if len(complete) else table.y
@@ -181,10 +184,10 @@ def _ticks(ax: Axes, table: HyperparameterTable, x: FloatArray) -> None:
         mark_below(ax, x, table.y)
 
 
-def _beside_each_other(table: HyperparameterTable) -> FloatArray:
+def _beside_each_other(table: HyperparameterTable) -> Float64:
     """Small shifts, so that trials of the same choice or whole number do not hide each other."""
     shift = np.zeros(len(table.x))
-    if not table.choices and table.name != "augmentation_multiplier":
+    if not table.choices and not _is_whole(table.name):
         return shift
     width = 0.5 if table.choices else 0.3
     for value in np.unique(table.x):

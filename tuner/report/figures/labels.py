@@ -1,4 +1,4 @@
-"""Class names as matplotlib can draw them: short, on one line, in glyphs that a font has."""
+"""What classes and settings are called in figures: short, on one line, in glyphs of some font."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
+from matplotlib.textpath import text_to_path
 
-from tuner.report.figures.stamps import advance
+from tuner.home.baselines import BALANCED
+from tuner.home.records import Record
+from tuner.text import elided, one_line, visible
+
+FONT = FontProperties(family="DejaVu Sans", size=1)
 
 # Beside matplotlib's own font: whichever of these a machine has.
 _FALLBACKS = (
@@ -34,12 +40,15 @@ _FALLBACKS = (
     "Segoe UI Symbol",
 )
 _MISSING = "▯"
+_SHORT_TITLES = {BALANCED: "balanced weights"}
 
 
-_JOINERS = "\u200c\u200d"  # within Persian words and emoji
+def short_title(record: Record) -> str:
+    """A baseline's title, shortened where it is long, or a trial's number."""
+    return _SHORT_TITLES.get(record.name, record.title)
 
 
-def short_labels(class_names: Sequence[str], *, longest: int, is_drawn: bool = True) -> list[str]:
+def short_labels(class_names: Sequence[str], *, longest: int) -> list[str]:
     """Distinct labels of at most about `longest` characters.
 
     The middle of a long name is left out, because names often differ at an end. Labels that
@@ -48,9 +57,8 @@ def short_labels(class_names: Sequence[str], *, longest: int, is_drawn: bool = T
     Args:
         class_names: In class order.
         longest: Characters kept, 3 or more.
-        is_drawn: Whether matplotlib draws them: characters that no font has become ``▯``.
     """
-    names = [drawable(name) if is_drawn else printable(name) for name in class_names]
+    names = [visible(one_line(name)) for name in class_names]
     labels = [elided(name, longest=longest) for name in names]
     if len(set(labels)) < len(set(names)):
         labels = [elided(name, longest=longest) for name in _without_common_ends(names)]
@@ -79,33 +87,25 @@ def _n_common(names: list[str]) -> int:
     return n
 
 
-def elided(text: str, *, longest: int) -> str:
-    """Text with its middle left out when it is longer than `longest` characters, 1 or more."""
-    if len(text) <= longest:
-        return text
-    head = longest // 2
-    return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
-
-
-def printable(text: str) -> str:
-    """Text on one line, with ``�`` for what would be obeyed instead of shown."""
-    return visible(" ".join(text.split()))
-
-
-def visible(text: str, *, mark: str = "�") -> str:
-    """Text as it is, with a mark for what would be obeyed instead of shown."""
-    return "".join(c if c.isprintable() or c in _JOINERS else mark for c in text)
-
-
 def width_em(text: str) -> float:
     """Width of a text on one line in font sizes; a character of another font counts as 1."""
     known = _glyphs(font_manager.findfont("DejaVu Sans"))
     return sum(advance(c) if ord(c) in known else 1.0 for c in text)
 
 
+@functools.cache
+def advance(character: str) -> float:
+    """How far the next character is from this one, in font sizes."""
+    return _width(f"0{character}0") - _width("00")
+
+
+def _width(text: str) -> float:
+    return float(text_to_path.get_text_width_height_descent(text, FONT, False)[0])
+
+
 def drawable(text: str) -> str:
-    """Text on one line in which every character has a glyph."""
-    line = visible(" ".join(text.split()), mark=_MISSING)
+    """Text on one line in which every character has a glyph, for pictures made of pixels."""
+    line = visible(one_line(text), mark=_MISSING)
     known = _glyphs(font_manager.findfont("DejaVu Sans"))
     if all(ord(c) in known for c in line):
         return line

@@ -8,31 +8,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import blended_transform_factory
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from tuner.arrays import Bool, Float64, Int64
 from tuner.evaluation.intervals import wilson_interval
 from tuner.report.figures.axes import (
     LABEL_PT,
     SMALL_PT,
     WIDE_PX,
     Margins,
+    axes_with_room,
+    legend_above,
     names_px,
-    new_axes,
     quiet,
     text_style,
     write_names,
 )
-from tuner.report.figures.labels import drawable, elided
 from tuner.report.figures.palette import BALANCED, COMPARED, FAINT, INK, MUTED, PAPER, WINNER
+from tuner.text import elided, one_line, visible
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-
-_TIGHT_PX = 600
-_LONGEST, _LONGEST_TIGHT = 24, 12  # characters of a class name
+_LONGEST = 24  # characters of a class name
+_LONGEST_TITLE = 40  # characters of a setting's
 _LONGEST_HEAD = 12  # characters above the counts
-_HEAD_PX = 24  # above a figure without a legend
 _ROW_PX = (30, 22)  # of a class, and where there are many
 _MANY = 15
 
@@ -50,14 +47,14 @@ class RecallTable(NamedTuple):
     """
 
     class_names: list[str]
-    support: IntArray
+    support: Int64
     titles: list[str]
-    found: IntArray
-    low: FloatArray
-    high: FloatArray
+    found: Int64
+    low: Float64
+    high: Float64
 
     @property
-    def recall(self) -> FloatArray:
+    def recall(self) -> Float64:
         """Float64 of shape (n_settings, n_classes); 0 where there are no images."""
         return np.asarray(self.found / np.maximum(self.support, 1), dtype=np.float64)
 
@@ -74,10 +71,24 @@ class GainTable(NamedTuple):
     """
 
     class_names: list[str]
-    support: IntArray
-    gained: IntArray | None
-    lost: IntArray | None
-    net: IntArray
+    support: Int64
+    gained: Int64 | None
+    lost: Int64 | None
+    net: Int64
+
+    @property
+    def gain(self) -> Float64:
+        """Difference in recall, float64 (n_classes,); 0 where there are no images."""
+        return np.asarray(self.net / np.maximum(self.support, 1), dtype=np.float64)
+
+    @property
+    def words(self) -> list[str]:
+        """Images gained and lost in each row, ``+3 −1 of 16``."""
+        if self.gained is None or self.lost is None:
+            nets = zip(self.net, self.support, strict=True)
+            return [f"{net:+d} of {n}".replace("-", "−") for net, n in nets]
+        rows = zip(self.gained, self.lost, self.support, strict=True)
+        return [f"+{gained} −{lost} of {n}" for gained, lost, n in rows]
 
 
 def recall_table(
@@ -104,8 +115,8 @@ def gain_table(
     against: ArrayLike,
     class_names: Sequence[str],
     *,
-    is_right: NDArray[np.bool_] | None = None,
-    labels: IntArray | None = None,
+    is_right: Bool | None = None,
+    labels: Int64 | None = None,
 ) -> GainTable:
     """What one setting finds beyond another.
 
@@ -128,12 +139,11 @@ def gain_table(
     return GainTable([class_names[k] for k in order], support[order], gained, lost, net)
 
 
-def plot_recall(table: RecallTable, *, room_px: float = WIDE_PX, ax: Axes | None = None) -> Axes:
+def plot_recall(table: RecallTable, *, ax: Axes | None = None) -> Axes:
     """Draw recall per class with Wilson intervals; "k of n" of the first setting is beside it.
 
     Args:
         table: From `recall_table`; at most four settings are drawn.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
@@ -145,10 +155,12 @@ def plot_recall(table: RecallTable, *, room_px: float = WIDE_PX, ax: Axes | None
         ['b', 'a']
     """
     words = [f"{k} of {n}" for k, n in zip(table.found[0], table.support, strict=True)]
-    ax = _rows(table.class_names, words, room_px, top=34) if ax is None else ax
-    _frame(ax, table.class_names, room_px)
-    is_tight = room_px < _TIGHT_PX
-    drawn = list(zip(COMPARED, table.titles, strict=False))
+    ax = _rows(ax, table.class_names, words, top_px=34 if ax is None else 72)
+    titles = [
+        elided(visible(one_line(title)), longest=_LONGEST_TITLE)
+        for title in table.titles[: len(COMPARED)]
+    ]
+    drawn = list(zip(COMPARED, titles, strict=False))
     offsets = np.linspace(-0.27, 0.27, len(drawn)) if len(drawn) > 1 else [0.0]
     for i, ((colour, marker), title) in enumerate(drawn):
         y = np.arange(len(table.class_names)) + offsets[i]
@@ -162,46 +174,29 @@ def plot_recall(table: RecallTable, *, room_px: float = WIDE_PX, ax: Axes | None
             color=colour,
             markeredgecolor=PAPER,
             markeredgewidth=0.7,
-            label=drawable(elided(title, longest=18 if is_tight else 40)),
+            label=title,
             clip_on=False,
         )
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     is_short = len(table.titles[0]) <= _LONGEST_HEAD
     _beside(ax, words, head=table.titles[0] if is_short else "found")
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        # On a phone the whole width is needed, from the figure's edge.
-        bbox_transform=blended_transform_factory(
-            ax.figure.transSubfigure if is_tight else ax.transAxes, ax.transAxes
-        ),
-        ncols=2 if is_tight else 4,
-        frameon=False,
-        borderaxespad=2.4 if is_tight else 0.4,
-        handletextpad=0.1,
-        columnspacing=1.2,
-        labelcolor=INK,
-        fontsize=SMALL_PT if is_tight else LABEL_PT,
-    )
+    legend_above(ax, titles)
     return ax
 
 
-def plot_gain(table: GainTable, *, room_px: float = WIDE_PX, ax: Axes | None = None) -> Axes:
+def plot_gain(table: GainTable, *, ax: Axes | None = None) -> Axes:
     """Draw the difference in recall per class; beside it the images gained and lost.
 
     Args:
         table: From `gain_table`.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
         The axes.
     """
-    words = gain_words(table)
-    ax = _rows(table.class_names, words, room_px, top=24) if ax is None else ax
-    _frame(ax, table.class_names, room_px)
-    gain = table.net / np.maximum(table.support, 1)
+    words, gain = table.words, table.gain
+    ax = _rows(ax, table.class_names, words, top_px=24)
     y = np.arange(len(gain))
     ax.barh(y, gain, height=0.62, color=[WINNER if g >= 0 else BALANCED for g in gain])
     ax.axvline(0, color=MUTED, linewidth=0.8)
@@ -215,34 +210,20 @@ def plot_gain(table: GainTable, *, room_px: float = WIDE_PX, ax: Axes | None = N
     return ax
 
 
-def gain_words(table: GainTable) -> list[str]:
-    """Images gained and lost in each row, ``+3 −1 of 16``."""
-    if table.gained is None or table.lost is None:
-        return [
-            f"{net:+d} of {n}".replace("-", "−")
-            for net, n in zip(table.net, table.support, strict=True)
-        ]
-    rows = zip(table.gained, table.lost, table.support, strict=True)
-    return [f"+{gained} −{lost} of {n}" for gained, lost, n in rows]
-
-
-def _rows(class_names: Sequence[str], words: Sequence[str], room_px: float, *, top: float) -> Axes:
-    """Axes with a row for each class and room for words at its right."""
+def _rows(
+    ax: Axes | None, class_names: Sequence[str], words: Sequence[str], *, top_px: float
+) -> Axes:
+    """Axes with a row for each class, its name at the left and room for words at the right."""
     right = 14 + names_px(words, longest=_LONGEST)
-    is_tight = room_px < _TIGHT_PX
+    around = Margins(names_px(class_names, longest=_LONGEST), right, top_px, 26)
     row_px = _ROW_PX[len(class_names) > _MANY]
-    left = names_px(class_names, longest=_LONGEST_TIGHT if is_tight else _LONGEST)
-    top = top + 26 if is_tight and top > _HEAD_PX else top
-    return new_axes(room_px, row_px * len(class_names) + top + 26, Margins(left, right, top, 26))
-
-
-def _frame(ax: Axes, class_names: Sequence[str], room_px: float) -> None:
+    ax = axes_with_room(ax, WIDE_PX, row_px * len(class_names) + top_px + 26, around)
     quiet(ax, grid="x", keeps=())
     ax.set_ylim(len(class_names) - 0.5, -0.5)
-    longest = _LONGEST_TIGHT if room_px < _TIGHT_PX else _LONGEST
-    write_names(ax, "y", class_names, longest=longest)
+    write_names(ax, "y", class_names, longest=_LONGEST)
     for edge in np.arange(0.5, len(class_names) - 1):
         ax.axhline(edge, color=FAINT, linewidth=0.5)
+    return ax
 
 
 def _beside(ax: Axes, texts: Sequence[str], *, head: str) -> None:

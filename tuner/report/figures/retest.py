@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from tuner.home.confirmation import Tried
 from tuner.report.figures.axes import (
     LABEL_PT,
     SMALL_PT,
     WIDE_PX,
     Margins,
+    axes_with_room,
     names_px,
-    new_axes,
     quiet,
     text_style,
     write_names,
 )
 from tuner.report.figures.palette import MUTED, PAPER, PLAIN, WINNER
 
-_TIGHT_PX = 600
+_LONGEST = 34  # characters of a setting's title
 
 
 class SeedTable(NamedTuple):
@@ -42,37 +43,33 @@ class SeedTable(NamedTuple):
     chosen: int | None
 
 
-def seed_table(retest: Sequence[Mapping[str, Any]], *, chosen: str) -> SeedTable:
-    """From the ``retest`` list of ``confirmation.json`` and the chosen key."""
-    keys = [row["key"] for row in retest]
+def seed_table(retest: Sequence[Tried], *, chosen: str) -> SeedTable:
+    """From the retest of a confirmation and the chosen key."""
+    keys = [row.key for row in retest]
     return SeedTable(
-        [str(row["title"]) for row in retest],
-        [[float(v) for v in row["values"]] for row in retest],
-        [row.get("validation") for row in retest],
-        [bool(row.get("is_within")) for row in retest],
+        [row.title for row in retest],
+        [row.values for row in retest],
+        [row.validation for row in retest],
+        [row.is_within for row in retest],
         keys.index(chosen) if chosen in keys else None,
     )
 
 
-def plot_seeds(table: SeedTable, *, room_px: float = WIDE_PX, ax: Axes | None = None) -> Axes:
+def plot_seeds(table: SeedTable, *, ax: Axes | None = None) -> Axes:
     """Draw every value, the mean, and as a hollow mark what the search had said.
 
     Args:
         table: From `seed_table`.
-        room_px: Width of a new figure, in pixels.
         ax: Where to draw; by default axes in a new figure.
 
     Returns:
         The axes.
     """
-    longest = 14 if room_px < _TIGHT_PX else 34
-    if ax is None:
-        left = names_px(table.titles, longest=longest)
-        height = 26 * len(table.titles) + 60
-        ax = new_axes(room_px, height, Margins(left, 62, 18, 42))
+    around = Margins(names_px(table.titles, longest=_LONGEST), 62, 18, 42)
+    ax = axes_with_room(ax, WIDE_PX, 26 * len(table.titles) + 60, around)
     quiet(ax, grid="x", keeps=())
     ax.set_ylim(len(table.titles) - 0.5, -0.5)
-    write_names(ax, "y", table.titles, longest=longest)
+    write_names(ax, "y", table.titles, longest=_LONGEST)
     for y, values in enumerate(table.values):
         colour = WINNER if table.is_within[y] else PLAIN
         spots: dict[str, Any] = {

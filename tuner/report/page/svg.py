@@ -8,12 +8,11 @@ import warnings
 from xml.etree import ElementTree
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tuner.report.figures.axes import WHOLE
-from tuner.report.figures.labels import visible
 from tuner.report.figures.palette import ROLES
-from tuner.report.figures.stamps import Stamps
+from tuner.text import visible
 
 _SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
@@ -23,11 +22,11 @@ _COLOURS = {role.light: f"var(--{name})" for name, role in ROLES.items()}
 _SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tuner", "svg.id": None}
 
 
-def inline_svg(figure: Figure, *, key: str, alt: str) -> str:
+def inline_svg(figure: Figure, *, key: str, alt: str) -> Markup:
     """A figure as one ``<svg>`` element for a page that defines the palette's variables.
 
     Args:
-        figure: The figure; its stamped texts become real ones.
+        figure: The figure.
         key: Distinct within the page; identifiers begin with it.
         alt: What the figure says, for those who do not see it.
 
@@ -35,12 +34,8 @@ def inline_svg(figure: Figure, *, key: str, alt: str) -> str:
         HTML without line breaks between elements, with a ``viewBox`` and its width as the
         CSS variable ``--width``.
     """
-    for ax in figure.axes:
-        for artist in [a for a in ax.artists + list(ax.collections) if isinstance(a, Stamps)]:
-            artist.turn_into_texts()
     root = ElementTree.fromstring(_saved(figure))
     _strip(root)
-    _write_whole(root)
     _rename(root, key)
     for element in root.iter():
         element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
@@ -64,7 +59,7 @@ def inline_svg(figure: Figure, *, key: str, alt: str) -> str:
             "style": f"--width: {width_px:.0f}px",
         }
     )
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
+    return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
 
 
 def _saved(figure: Figure) -> bytes:
@@ -84,14 +79,6 @@ def _strip(root: ElementTree.Element) -> None:
             if tag in ("metadata", "style") or _is_invisible(child):
                 parent.remove(child)
     _drop_empty(root)
-
-
-def _write_whole(root: ElementTree.Element) -> None:
-    """Texts that matplotlib had no glyphs for, as they are."""
-    for group in root.iter(f"{{{_SVG}}}g"):
-        name = group.get("id", "")
-        for text in group.iter(f"{{{_SVG}}}text") if name.startswith(WHOLE) else ():
-            text.text = name.removeprefix(WHOLE)
 
 
 def _is_invisible(element: ElementTree.Element) -> bool:

@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from tuner.home.records import trial_name
 from tuner.search.ask import queue_again
 from tuner.search.samplers import make_sampler
-from tuner.search.state import DONE, Search, Slot, is_counted
+from tuner.search.state import DONE, Asked, Search, is_counted
 from tuner.search.workers.heart import Heart
 from tuner.setting import Setting
 
 RELEASED = "released"  # attribute of a trial that was let go of before anything was sampled
 
 
-def claim(search: Search, heart: Heart) -> Slot | None:
+def claim(search: Search, heart: Heart) -> Asked | None:
     """Ask for a trial and keep it, or let go of it because others have met the budget."""
     if n_claimed(_trials(search)) >= search.config.search.trials:
         return None
@@ -34,11 +34,11 @@ def claim(search: Search, heart: Heart) -> Slot | None:
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         trial = search.study.ask()
-    heart.take(trial._trial_id)
+    heart.begin(trial._trial_id)
     attempt = int(trial.user_attrs.get("attempt", 1))
     if is_surplus(_trials(search), trial.number, budget=search.config.search.trials):
         _release(search, trial, attempt=attempt)
-        heart.leave(trial._trial_id)
+        heart.end(trial._trial_id)
         return None
     # Keyed by the trial's number: workers that ask at the same moment draw different points.
     search.study.sampler = make_sampler(
@@ -47,8 +47,8 @@ def claim(search: Search, heart: Heart) -> Slot | None:
         place=trial.number,
         space=search.space,
     )
-    params = Setting.from_dict(suggest(trial, search.space))
-    return Slot("trial", trial_name(trial.number), params, trial, attempt)
+    setting = Setting.from_dict(suggest(trial, search.space))
+    return Asked("trial", trial_name(trial.number), setting, trial, attempt)
 
 
 def n_claimed(trials: Sequence[FrozenTrial]) -> int:

@@ -29,7 +29,7 @@ class Heart:
         self._stop = threading.Event()
 
     @contextmanager
-    def beating(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Beat while the block runs."""
         thread = threading.Thread(target=self._work, name="heart", daemon=True)
         thread.start()
@@ -43,18 +43,18 @@ class Heart:
         """Whether this process trains a trial."""
         return trial_id in self._mine
 
-    def take(self, trial_id: int) -> None:
+    def begin(self, trial_id: int) -> None:
         """Beat for a trial, at once and from now on."""
         self._mine.add(trial_id)
         self._seen.add(trial_id)
         self._storage.record_heartbeat(trial_id)
 
-    def leave(self, trial_id: int) -> None:
+    def end(self, trial_id: int) -> None:
         """Beat for it no more."""
         self._mine.discard(trial_id)
 
-    def notice(self, trial_id: int) -> None:
-        """Beat once for a trial of somebody else, when it is seen first.
+    def start_grace(self, trial_id: int) -> None:
+        """Beat once for a trial of somebody else, when it is seen first: its time runs from now.
 
         Optuna never takes a trial for stale that has no beat at all: that of a worker that died
         between the ask and its first beat would run for ever.

@@ -32,7 +32,7 @@ def settle_lost_trials(search: Search, heart: Heart) -> None:
 def _settle(search: Search, heart: Heart) -> None:
     for frozen in search.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not heart.is_mine(frozen._trial_id) and not _tell_if_recorded(search, frozen):
-            heart.notice(frozen._trial_id)
+            heart.start_grace(frozen._trial_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(search.study)
@@ -73,7 +73,7 @@ def _queue_or_give_up(search: Search, frozen: FrozenTrial) -> None:
         return
     attrs = {"attempt": attempt + 1, "retry_of": origin(frozen)}
     search.study.enqueue_trial(asked_params(frozen), user_attrs=attrs)
-    search.listener.message(
+    search.listener.warning(
         f"#{frozen.number}: its worker gave no sign of life; it is trained again"
     )
 

@@ -11,9 +11,7 @@ from tuner.home.listener import Listener
 from tuner.home.records import load_record, trial_name
 from tuner.home.study_folder import StudyFolder
 from tuner.search.state import DONE, is_counted
-from tuner.setting import Setting
-
-_N_PARAMS = len(Setting.__dataclass_fields__)
+from tuner.setting import HYPERPARAMETERS, Setting
 
 
 class Watch:
@@ -50,7 +48,8 @@ class Watch:
         return n_finished >= self._n_trials and not running
 
     def _start(self, trial: FrozenTrial) -> None:
-        if trial.number not in self._started and len(trial.params) == _N_PARAMS:
+        is_asked = trial.params.keys() >= HYPERPARAMETERS.keys()  # each value is stored by itself
+        if is_asked and trial.number not in self._started:
             self._started.add(trial.number)
             params = Setting.from_dict(trial.params)
             self._listener.trial_started(trial_name(trial.number), params)

@@ -23,7 +23,7 @@ from tuner.home.study_folder import StudyFolder
 from tuner.search.ask import trials_at_once
 from tuner.search.batch import train_batch
 from tuner.search.database import beat_every_s
-from tuner.search.state import Search, Slot, n_finished
+from tuner.search.state import Asked, Search, n_finished
 from tuner.search.study import (
     count_failures,
     evaluate_free_baselines,
@@ -40,6 +40,7 @@ from tuner.search.workers.membership import (
     clock_warning,
     worker_identity,
 )
+from tuner.text import first_line
 
 _LOOK_AGAIN_S = 0.5  # between two looks at a budget that others have claimed
 
@@ -83,16 +84,16 @@ def run_worker(search: Search, storage: RDBStorage) -> None:
     failures = 0
     search.recorder.open_study(search.folder)
     try:
-        with _database_errors(search), heart.beating():
+        with _database_errors(search), heart.running():
             with turn(search.folder.turn_path("begin")):
                 if not search.study.get_trials(deepcopy=False):  # a store that lost its trials
                     restore_trials(search)
             _baselines(search, waits=False)
-            while slots := _next_slots(search, heart):
-                records = train_batch(search, slots)
-                for slot in slots:
-                    if slot.trial is not None:
-                        heart.leave(slot.trial._trial_id)
+            while batch := _next_batch(search, heart):
+                records = train_batch(search, batch)
+                for asked in batch:
+                    if asked.trial is not None:
+                        heart.end(asked.trial._trial_id)
                 failures = count_failures(search, records, before=failures)
             _baselines(search, waits=True)
     finally:
@@ -104,14 +105,14 @@ def _baselines(search: Search, *, waits: bool) -> None:
     with turn(
         search.folder.turn_path("baselines"),
         waits=waits,
-        on_wait=lambda: search.listener.step("another worker trains the baselines"),
+        on_wait=lambda: search.listener.note("another worker trains the baselines"),
     ) as is_mine:
         if is_mine:
             run_baselines(search)
             evaluate_free_baselines(search)
 
 
-def _next_slots(search: Search, heart: Heart) -> list[Slot]:
+def _next_batch(search: Search, heart: Heart) -> list[Asked]:
     """Trials to train now; none when the budget is met. Waits while others may still fail."""
     budget, settled_s, has_said = search.config.search.trials, 0.0, False
     while True:
@@ -121,16 +122,16 @@ def _next_slots(search: Search, heart: Heart) -> list[Slot]:
             settled_s = time.monotonic()
         if n_finished(search) >= budget:
             return []
-        slots = []
+        batch = []
         for _ in range(trials_at_once(search.config)):
-            slot = claim(search, heart)
-            if slot is None:
+            asked = claim(search, heart)
+            if asked is None:
                 break
-            slots.append(slot)
-        if slots:
-            return slots
+            batch.append(asked)
+        if batch:
+            return batch
         if not has_said:
-            search.listener.step("the last trials are being trained by other workers")
+            search.listener.note("the last trials are being trained by other workers")
             has_said = True
         time.sleep(_LOOK_AGAIN_S * (0.5 + random.random()))  # two that let go must not meet again
 
@@ -143,7 +144,7 @@ def _database_errors(search: Search) -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # others take the trial for lost after the grace
         cause = getattr(error.__cause__, "orig", None) or getattr(error, "orig", None) or error
-        reason = (str(cause).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(cause)
         raise StudyError(
             f"Optuna's store went away: {reason}",
             where=f"study '{search.config.name}'",

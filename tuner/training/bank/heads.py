@@ -14,87 +14,25 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64
 from tuner.config import TrainingConfig
 from tuner.features.device import free_bytes
 from tuner.training.bank.compiled import is_cpu, is_out_of_memory
-from tuner.training.bank.dropout import dropout_key
 from tuner.training.bank.rows import ROWS_A_CALL, FeatureRows
 from tuner.training.bank.steps import (
     ADAM_EPSILON,
-    HeadWeights,
     LossFactors,
     TrainState,
-    compiled_steps,
+    compiled_functions,
     initial_state,
 )
-from tuner.training.losses import FocalTerms
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
+from tuner.training.dropout import dropout_key
+from tuner.training.head import Head, HeadWeights, RowOrder, initial_weights
 
 _Begun = tuple[TrainState, list[Any]]
 
 _MOST_HEADS = 256  # in a stack: more of them are no faster on any card
 _COPIES = 10  # of a head's parameters in a step: state before and after, gradients, activations
-
-
-@dataclass(frozen=True)
-class Head:
-    """What one head is trained with.
-
-    Attributes:
-        rows: Rows of the feature matrix to train on, int64 (n_rows,).
-        gamma: Focusing exponent of the focal loss.
-        terms: Factors of its two terms.
-        class_weight: Weight per class, float (n_classes,).
-        key: Integers that key initial weights, row order and dropout, e.g. (study seed, fold).
-    """
-
-    rows: IntArray
-    gamma: float
-    terms: FocalTerms
-    class_weight: NDArray[np.floating]
-    key: tuple[int, ...]
-
-
-def initial_weights(
-    key: Sequence[int], *, n_features: int, hidden_units: int, n_classes: int
-) -> HeadWeights:
-    """Glorot-uniform kernels and zero biases from NumPy, so equal on every backend."""
-    rng = np.random.default_rng([*key, 0])
-
-    def glorot(fan_in: int, fan_out: int) -> FloatArray:
-        limit = np.sqrt(6 / (fan_in + fan_out))
-        return rng.uniform(-limit, limit, (fan_in, fan_out)).astype(np.float32)
-
-    return HeadWeights(
-        glorot(n_features, hidden_units),
-        np.zeros(hidden_units, np.float32),
-        glorot(hidden_units, n_classes),
-        np.zeros(n_classes, np.float32),
-    )
-
-
-class RowOrder:
-    """Endless row order: a permutation that runs on over epochs, drawn anew when used up.
-
-    Args:
-        rows: Rows to order, int64 (n_rows,).
-        key: Integers that key the permutations.
-    """
-
-    def __init__(self, rows: IntArray, key: Sequence[int]) -> None:
-        if not len(rows):
-            raise ValueError("a head needs at least one row to train on")
-        self._rows, self._rng = rows, np.random.default_rng([*key, 1])
-        self._left = rows[:0]
-
-    def take(self, n: int) -> IntArray:
-        """The next n rows, int64 (n,)."""
-        while len(self._left) < n:
-            self._left = np.concatenate([self._left, self._rng.permutation(self._rows)])
-        taken, self._left = self._left[:n], self._left[n:]
-        return taken
 
 
 @dataclass
@@ -113,7 +51,7 @@ class StackedHeads:
 
     On an accelerator they lie in one stack, or in as few as its memory holds; a stack for which
     memory runs out is halved. On a CPU each has its own: XLA picks another order of summation
-    when a stack grows, so only there a head has the same bits in any company, and one head's
+    when a stack grows, so only there a head has the same bits beside any others, and one head's
     weights and moments fit its cache (docs/notes/001).
 
     Args:
@@ -142,7 +80,7 @@ class StackedHeads:
         self._rows = FeatureRows(X, y)
         self._steps, self._batch = steps, training.batch_size
         self._orders = [RowOrder(head.rows, head.key) for head in heads]
-        self._functions = compiled_steps(training.dropout, epsilon)
+        self._functions = compiled_functions(training.dropout, epsilon)
         shape = {
             "n_features": self._rows.n_features,
             "hidden_units": training.hidden_units,
@@ -160,7 +98,7 @@ class StackedHeads:
         """Numbers of the heads still training, in the order of every result."""
         return sorted({head for stack in self._stacks for head in stack.slots})
 
-    def train_epoch(self, learning_rate: NDArray[np.floating]) -> FloatArray:
+    def train_epoch(self, learning_rate: NDArray[np.floating]) -> Float32:
         """Train every living head for one epoch.
 
         Args:
@@ -174,7 +112,7 @@ class StackedHeads:
         n_rows = self._steps * self._batch
         rows = {h: self._orders[h].take(n_rows).reshape(self._steps, -1) for h in alive}
         trained: list[_Stack] = []
-        columns: dict[int, FloatArray] = {}
+        columns: dict[int, Float32] = {}
         todo = self._stacks
         while todo:
             started = [(stack, self._start(stack, rows, rates)) for stack in todo]
@@ -192,7 +130,7 @@ class StackedHeads:
         return np.stack([columns[h] for h in alive], axis=1)
 
     def _start(
-        self, stack: _Stack, rows: Mapping[int, IntArray], rates: Mapping[int, float]
+        self, stack: _Stack, rows: Mapping[int, Int64], rates: Mapping[int, float]
     ) -> _Begun | Exception:
         """Begin an epoch of a stack: its next state and its losses, or why memory ran out."""
         of_stack = np.stack([rows[h] for h in stack.slots], axis=1)
@@ -216,7 +154,7 @@ class StackedHeads:
             return error
         return state, losses
 
-    def logits(self, rows: Sequence[IntArray]) -> list[FloatArray]:
+    def logits(self, rows: Sequence[Int64]) -> list[Float32]:
         """Logits of each living head on its own rows, dropout off.
 
         Args:
@@ -226,7 +164,7 @@ class StackedHeads:
             One float32 array (n_k, n_classes) per living head.
         """
         rows_of = dict(zip(self.alive, rows, strict=True))
-        found: dict[int, FloatArray] = {}
+        found: dict[int, Float32] = {}
         for stack in self._stacks:
             stack.n_rows = max(stack.n_rows, *(len(rows_of[h]) for h in stack.slots))
             padded = np.stack([np.resize(rows_of[h], stack.n_rows) for h in stack.slots])
@@ -234,7 +172,7 @@ class StackedHeads:
             found |= {h: values[i, : len(rows_of[h])] for i, h in enumerate(stack.slots)}
         return [found[h] for h in self.alive]
 
-    def _stack_logits(self, stack: _Stack, rows: IntArray) -> FloatArray:
+    def _stack_logits(self, stack: _Stack, rows: Int64) -> Float32:
         """Logits of rows (n_slots, n), float32 (n_slots, n, n_classes)."""
         n = max(1, ROWS_A_CALL // len(rows))
         parts = []
@@ -263,13 +201,15 @@ def _new_stack(slots: list[int], heads: Sequence[Head], **shape: int) -> _Stack:
     weights = HeadWeights(*map(_stacked, zip(*drawn, strict=True)))
     factors = LossFactors(
         gamma=_stacked([head.gamma for head in mine]),
-        positive=_stacked([head.terms.positive for head in mine]),
-        negative=_stacked([head.terms.negative for head in mine]),
+        true_factor=_stacked([head.terms.true_factor for head in mine]),
+        other_factor=_stacked([head.terms.other_factor for head in mine]),
         class_weight=_stacked([head.class_weight for head in mine]),
     )
     # Heads of one key (the same fold in several trials) share their dropout masks.
     dropout_keys = ops.convert_to_tensor([dropout_key(head.key) for head in mine], "int32")
-    return _Stack(slots, initial_state(weights), factors, dropout_keys)
+    return _Stack(
+        slots=slots, state=initial_state(weights), factors=factors, dropout_keys=dropout_keys
+    )
 
 
 def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int:
@@ -281,7 +221,7 @@ def heads_that_fit(*, n_features: int, hidden_units: int, n_classes: int) -> int
     return int(np.clip(free // (_COPIES * 4 * n_parameters), 1, _MOST_HEADS))
 
 
-def _read(begun: _Begun | Exception) -> tuple[TrainState, FloatArray] | Exception:
+def _read(begun: _Begun | Exception) -> tuple[TrainState, Float32] | Exception:
     """State and losses, (steps, n_slots), after an epoch that was begun, or why memory ran out."""
     if isinstance(begun, Exception):
         return begun
@@ -317,11 +257,11 @@ def _compacted(stack: _Stack, kept: list[int]) -> _Stack:
 
     weights, moments = (HeadWeights(*take(part)) for part in stack.state[:2])
     return _Stack(
-        slots,
-        TrainState(weights, moments, stack.state.step),
-        LossFactors(*take(stack.factors)),
-        ops.take(stack.dropout_keys, source, axis=0),
-        stack.n_rows,
+        slots=slots,
+        state=TrainState(weights, moments, stack.state.step),
+        factors=LossFactors(*take(stack.factors)),
+        dropout_keys=ops.take(stack.dropout_keys, source, axis=0),
+        n_rows=stack.n_rows,
     )
 
 
@@ -329,6 +269,6 @@ def _stacked(parts: Iterable[Any]) -> Any:
     return ops.convert_to_tensor(np.stack([np.asarray(part) for part in parts]), "float32")
 
 
-def _to_numpy(tensor: Any) -> FloatArray:
-    values: FloatArray = np.asarray(ops.convert_to_numpy(tensor))
+def _to_numpy(tensor: Any) -> Float32:
+    values: Float32 = np.asarray(ops.convert_to_numpy(tensor))
     return values

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Int64
 from tuner.features.bank import BankRows
-
-IntArray = NDArray[np.int64]
 
 # Rows that one call may gather: 256 MiB at 2,048 features.
 ROWS_A_CALL = 32_768
@@ -44,7 +42,7 @@ class FeatureRows:
         n = max(1, ROWS_A_CALL // rows_a_step) if self._is_file else steps
         return (slice(first, first + n) for first in range(0, steps, n))
 
-    def pick(self, rows: IntArray) -> tuple[Any, Any, Any]:
+    def pick(self, rows: Int64) -> tuple[Any, Any, Any]:
         """What a compiled call is handed to take these rows, of any shape.
 
         Returns:

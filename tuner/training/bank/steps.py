@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 
 from tuner.training.bank.compiled import compile_xla, value_and_grad
-from tuner.training.bank.dropout import dropout_masks
+from tuner.training.dropout import dropout_masks
+from tuner.training.head import HeadWeights
 from tuner.training.losses import focal_loss
 
 # Keras's defaults of Adam.
@@ -23,28 +24,12 @@ _NEW_SHARE = np.array([[1 - _BETA_1], [1 - _BETA_2]], dtype=np.float32)
 _IS_SECOND = np.array([[False], [True]])
 
 
-class HeadWeights(NamedTuple):
-    """Weights of one head or, with a leading axis, of several (and their Adam moments).
-
-    Attributes:
-        hidden: Kernel of the hidden layer, float32 (n_features, hidden_units).
-        hidden_bias: float32 (hidden_units,).
-        output: Kernel of the logits, float32 (hidden_units, n_classes).
-        output_bias: float32 (n_classes,).
-    """
-
-    hidden: Any
-    hidden_bias: Any
-    output: Any
-    output_bias: Any
-
-
 class LossFactors(NamedTuple):
     """What sets the heads' losses apart: (n_heads,) or (n_heads, n_classes), float32."""
 
     gamma: Any
-    positive: Any
-    negative: Any
+    true_factor: Any
+    other_factor: Any
     class_weight: Any
 
 
@@ -68,8 +53,8 @@ def initial_state(weights: HeadWeights) -> TrainState:
     return TrainState(weights, HeadWeights(*none), ops.convert_to_tensor(0, "int32"))
 
 
-class Steps(NamedTuple):
-    """Compiled functions; each compiles once per set of shapes."""
+class CompiledFunctions(NamedTuple):
+    """What stacked heads call; each function compiles once per set of shapes."""
 
     train_epoch: Callable[..., Any]
     logits: Callable[..., Any]
@@ -92,7 +77,11 @@ def weighted_losses(
     """
     logits = head_logits(weights, x, hidden_mask=hidden_mask)
     losses = focal_loss(
-        y, logits, gamma=factors.gamma, positive=factors.positive, negative=factors.negative
+        y,
+        logits,
+        gamma=factors.gamma,
+        true_factor=factors.true_factor,
+        other_factor=factors.other_factor,
     )
     per_head = ops.mean(losses * ops.take_along_axis(factors.class_weight, y, axis=1), axis=1)
     return ops.sum(per_head), per_head
@@ -119,7 +108,7 @@ def adam(
 
 
 @lru_cache(maxsize=8)
-def compiled_steps(dropout: float, epsilon: float) -> Steps:
+def compiled_functions(dropout: float, epsilon: float) -> CompiledFunctions:
     """Compiled `train_epoch` and `logits` for one dropout rate and Adam's epsilon."""
     gradients_of = value_and_grad(weighted_losses)
 
@@ -156,4 +145,4 @@ def compiled_steps(dropout: float, epsilon: float) -> Steps:
         """Logits of rows (n_heads, n), dropout off."""
         return head_logits(weights, ops.take(X, rows, axis=0))
 
-    return Steps(compile_xla(train_epoch), compile_xla(logits))
+    return CompiledFunctions(compile_xla(train_epoch), compile_xla(logits))

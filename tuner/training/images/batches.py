@@ -12,15 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64, UInt8
 from tuner.config import AugmentationConfig
 from tuner.errors import TunerError
 from tuner.features.extract import ViewOf, read_pixels
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
-from tuner.training.bank.heads import Head, RowOrder
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
-UInt8Array = NDArray[np.uint8]
+from tuner.training.head import Head, RowOrder
 
 _IDENTITY = np.array([1, 0, 0, 0, 1, 0, 0, 0], dtype=np.float32)
 _N_DECODERS = os.cpu_count() or 1
@@ -33,48 +30,48 @@ class LiveImages:
     """Images that are decoded, turned into views and passed through the backbone in every step.
 
     Attributes:
-        files: Every image, in the order of the pooled table.
-        row_image: Image of each row that a head may name, int64 (n_rows,).
+        files: Every image, by place.
+        row_place: Place of the image of each row that a head may name, int64 (n_rows,).
         row_view: View of each row, int64 (n_rows,); 0 is the image itself.
         image_px: Side that images are resized to.
         augmentation: Settings of the views.
         backbone: `features.backbone.build_backbone`'s model; only fine-tuning changes it.
         is_fresh: Whether an added row shows another view whenever it comes round; False keeps
             to the views of the feature bank.
-        kept: Decoded pixels by image, as many as `_KEPT_BYTES` hold; shared by folds and trials.
+        kept: Decoded pixels by place, as many as `_KEPT_BYTES` hold; shared by folds and trials.
         decoders: Threads that read ahead; Pillow decodes outside Python's lock.
     """
 
     files: Sequence[ViewOf]
-    row_image: IntArray
-    row_view: IntArray
+    row_place: Int64
+    row_view: Int64
     image_px: int
     augmentation: AugmentationConfig
     backbone: Any
     is_fresh: bool = True
-    kept: dict[int, UInt8Array] = field(default_factory=dict, repr=False)
+    kept: dict[int, UInt8] = field(default_factory=dict, repr=False)
     decoders: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_N_DECODERS, "decode"), repr=False
     )
 
-    def pixels(self, image: int) -> UInt8Array:
+    def pixels(self, place: int) -> UInt8:
         """Pixels of an image, uint8 (image_px, image_px, 3); may be called by many threads.
 
         Raises:
             DataError: If the file cannot be read any more, or is not what it was.
         """
-        found = self.kept.get(image)
+        found = self.kept.get(place)
         if found is None:
-            found = read_pixels(self.files[image], self.image_px)
+            found = read_pixels(self.files[place], self.image_px)
             if (len(self.kept) + 1) * found.nbytes <= _KEPT_BYTES:
-                self.kept[image] = found
+                self.kept[place] = found
         return found
 
-    def transform(self, image: int, view: int) -> FloatArray:
+    def transform(self, place: int, view: int) -> Float32:
         """`keras_transform` of a view, float32 (8,)."""
         if view == 0:
             return _IDENTITY
-        drawn = view_parameters(self.files[image].sha256, view, augmentation=self.augmentation)
+        drawn = view_parameters(self.files[place].sha256, view, augmentation=self.augmentation)
         return keras_transform(affine_matrix(drawn, image_px=self.image_px))
 
 
@@ -83,7 +80,7 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         live: Where pixels come from.
-        images: Image of each row, int64 (n,); the last batch is filled up from the start.
+        places: Place of each row's image, int64 (n,); the last batch is filled up from the start.
         views: View of each row, int64 (n,).
         y: Class of each row, int64 (n,); None where nothing is trained.
         weight: Sample weight of each row, (n,); None where nothing is trained.
@@ -93,20 +90,20 @@ class Batches(keras.utils.PyDataset):
     def __init__(
         self,
         live: LiveImages,
-        images: IntArray,
-        views: IntArray,
+        places: Int64,
+        views: Int64,
         *,
-        y: IntArray | None = None,
+        y: Int64 | None = None,
         weight: NDArray[np.floating] | None = None,
         batch_size: int,
     ) -> None:
         # Not with workers of Keras's own: on JAX its first `fit` looks at a batch in advance and
         # does not give it back to a queue that is running, so that all others move up (3.15).
         super().__init__(workers=1)
-        self._live, self._batch_size, self.n_rows = live, batch_size, len(images)
+        self._live, self._batch_size, self.n_rows = live, batch_size, len(places)
         # Full batches only: features depend on the size of their batch in the last bit.
-        filled = np.arange(len(self) * batch_size) % len(images)
-        self._images, self._views = images[filled], views[filled]
+        filled = np.arange(len(self) * batch_size) % len(places)
+        self._places, self._views = places[filled], views[filled]
         self._y = None if y is None else y[filled].astype(np.int32)
         self._weight = None if weight is None else weight[filled].astype(np.float32)
         # TensorFlow turns what a reading thread raises into an error of its own.
@@ -129,9 +126,9 @@ class Batches(keras.utils.PyDataset):
 
     def _load(self, step: int) -> tuple[Any, ...]:
         part = slice(step * self._batch_size, (step + 1) * self._batch_size)
-        rows = list(zip(self._images[part].tolist(), self._views[part].tolist(), strict=True))
-        pixels = np.stack([self._live.pixels(image) for image, _ in rows])
-        transforms = np.stack([self._live.transform(image, view) for image, view in rows])
+        rows = list(zip(self._places[part].tolist(), self._views[part].tolist(), strict=True))
+        pixels = np.stack([self._live.pixels(place) for place, _ in rows])
+        transforms = np.stack([self._live.transform(place, view) for place, view in rows])
         if self._y is None or self._weight is None:
             return ((pixels, transforms),)
         return (pixels, transforms), self._y[part], self._weight[part]
@@ -149,7 +146,7 @@ class Draws:
         y: Class of each row that a head may name, int64 (n_rows,).
     """
 
-    def __init__(self, head: Head, live: LiveImages, y: IntArray) -> None:
+    def __init__(self, head: Head, live: LiveImages, y: Int64) -> None:
         self._order = RowOrder(head.rows, head.key)
         self._n_rows, self._taken = len(head.rows), 0
         self._live, self._y, self._class_weight = live, y, np.asarray(head.class_weight)
@@ -166,7 +163,7 @@ class Draws:
         y = self._y[rows]
         return Batches(
             self._live,
-            self._live.row_image[rows],
+            self._live.row_place[rows],
             views,
             y=y,
             weight=self._class_weight[y],

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32, Int64
 from tuner.evaluation.metrics import balanced_loss, class_table, confusion_matrix, log_softmax
 
 MONITOR = "val_balanced_loss"
@@ -26,9 +26,7 @@ class Validation(keras.callbacks.Callback):
         n_classes: Number of classes.
     """
 
-    def __init__(
-        self, features: NDArray[np.float32], y_true: NDArray[np.int64], n_classes: int
-    ) -> None:
+    def __init__(self, features: Float32, y_true: Int64, n_classes: int) -> None:
         super().__init__()
         self._features, self._y_true, self._n_classes = features, y_true, n_classes
         self.log_prob = np.zeros((len(y_true), n_classes))

@@ -9,40 +9,40 @@ those of the stacked heads, so that with the bank's views both give the same pro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
+from tuner.arrays import Int64
 from tuner.config import TrainingConfig
 from tuner.home.listener import Epoch
-from tuner.training.bank.folds import Fold, TrialResult, pooled_matrix
+from tuner.training.head import FoldHead
 from tuner.training.images.batches import Batches, Draws, LiveImages
 from tuner.training.images.callbacks import MONITOR, OneTraining, Validation
 from tuner.training.images.model import build_live_model, compile_live, predict_features
-
-IntArray = NDArray[np.int64]
+from tuner.training.outcome import Trained, no_predictions, not_finite, pooled_matrix
 
 
 def train_trial(
-    folds: Sequence[Fold],
+    folds: Sequence[FoldHead],
     live: LiveImages,
-    y: IntArray,
+    y: Int64,
     *,
-    y_images: IntArray,
+    labels: Int64,
     n_classes: int,
     steps: int,
     training: TrainingConfig,
     on_epoch: Callable[[Epoch], bool],
-) -> TrialResult:
+) -> Trained:
     """Train the folds of one trial on images, an epoch of each in turn, and pool their answers.
 
     Args:
         folds: What `folds.train_trials` takes; rows are those of `live`.
         live: The images.
         y: Class of each row, int64 (n_rows,).
-        y_images: Class of each image of the pooled table, int64 (n_images,).
+        labels: Class of each image, int64 (n_images,).
         n_classes: Number of classes.
         steps: Steps an epoch.
         training: The fixed recipe.
@@ -51,20 +51,26 @@ def train_trial(
     Returns:
         What `folds.train_trials` returns of a trial.
     """
-    result = TrialResult(np.full((len(y_images), n_classes), -np.inf), [], [])
-    runs = [_FoldRun(f, live, y, y_images, n_classes, steps, training) for f in folds]
+    result = Trained(no_predictions(labels, n_classes=n_classes))
+    runs = [_FoldRun(f, live, y, labels, n_classes, steps, training) for f in folds]
     for epoch in range(training.epochs):
         alive = [run for run in runs if not run.model.stop_training]
         if not alive:
             break
         logs = [run.train_epoch(epoch) for run in alive]
-        if fault := _not_finite(logs, epoch=epoch, steps=steps):
+        fault = not_finite(
+            np.array([[log["loss"] for log in logs]]),  # `fit` tells the mean of its steps
+            np.array([log[MONITOR] for log in logs]),
+            epoch=epoch,
+            when=partial(_in_steps, epoch * steps, steps),
+        )
+        if fault:
             result.state, result.reason = "failed", fault
             break
         for run in alive:
             if run.stopping.best_epoch == epoch:
-                result.log_prob[run.fold.validation_images] = run.validation.log_prob
-        matrix = pooled_matrix(result.log_prob, y_images, n_classes=n_classes)
+                result.log_prob[run.fold.validation_places] = run.validation.log_prob
+        matrix = pooled_matrix(result.log_prob, labels, n_classes=n_classes)
         names = (MONITOR, "loss", "learning_rate")
         report = Epoch(epoch, matrix, *(float(np.mean([log[n] for log in logs])) for n in names))
         result.epochs.append(report)
@@ -83,10 +89,10 @@ class _FoldRun:
 
     def __init__(
         self,
-        fold: Fold,
+        fold: FoldHead,
         live: LiveImages,
-        y: IntArray,
-        y_images: IntArray,
+        y: Int64,
+        labels: Int64,
         n_classes: int,
         steps: int,
         training: TrainingConfig,
@@ -95,11 +101,11 @@ class _FoldRun:
         self.model = build_live_model(fold.head, live, n_classes=n_classes, training=training)
         compile_live(self.model, fold.head, learning_rate=training.learning_rate)
         self._draws = Draws(fold.head, live, y)
-        images = live.row_image[fold.validation_rows]
-        batches = Batches(live, images, 0 * images, batch_size=training.batch_size)
+        places = live.row_place[fold.validation_rows]
+        batches = Batches(live, places, 0 * places, batch_size=training.batch_size)
         # A frozen backbone answers the same images alike in every epoch.
         features = predict_features(self.model, batches)
-        self.validation = Validation(features, y_images[fold.validation_images], n_classes)
+        self.validation = Validation(features, labels[fold.validation_places], n_classes)
         self.stopping = keras.callbacks.EarlyStopping(
             MONITOR, mode="min", patience=training.patience, restore_best_weights=True
         )
@@ -145,12 +151,5 @@ def fit_epoch(model: Any, batches: Batches, *, epoch: int, callbacks: Any) -> di
     return {name: values[-1] for name, values in model.history.history.items()}
 
 
-def _not_finite(logs: Sequence[dict[str, float]], *, epoch: int, steps: int) -> str | None:
-    """Name the first quantity that is not finite, or None."""
-    for log in logs:
-        if not np.isfinite(log["loss"]):
-            first = epoch * steps + 1
-            return f"training loss is {log['loss']} in steps {first} to {first + steps - 1}"
-    if not np.isfinite([log[MONITOR] for log in logs]).all():
-        return f"val/balanced_loss is not finite at epoch {epoch}"
-    return None
+def _in_steps(done: int, steps: int, _: int) -> str:
+    return f"in steps {done + 1} to {done + steps}"

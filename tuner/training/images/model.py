@@ -10,17 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from tuner.arrays import Float32
 from tuner.config import TrainingConfig
 from tuner.features.backbone import apply_views, preprocess
-from tuner.training.bank.dropout import dropout_key, dropout_masks
-from tuner.training.bank.heads import Head, initial_weights
-from tuner.training.bank.steps import HeadWeights
+from tuner.training.dropout import dropout_key, dropout_masks
+from tuner.training.head import Head, HeadWeights, initial_weights
 from tuner.training.images.batches import Batches, LiveImages
 from tuner.training.losses import FocalLoss
-
-FloatArray = NDArray[np.float32]
 
 
 def build_live_model(
@@ -60,13 +57,13 @@ def build_live_model(
 
 def compile_live(model: Any, head: Head, *, learning_rate: float) -> None:
     """Compile a live model with the loss of its head and Adam."""
-    loss = FocalLoss(head.gamma, head.terms.positive, head.terms.negative)
+    loss = FocalLoss(head.gamma, head.terms.true_factor, head.terms.other_factor)
     # TensorFlow's XLA has no affine transform.
     jit_compile = keras.backend.backend() != "tensorflow"
     model.compile(keras.optimizers.Adam(learning_rate), loss, jit_compile=jit_compile)
 
 
-def predict_features(model: Any, batches: Batches) -> FloatArray:
+def predict_features(model: Any, batches: Batches) -> Float32:
     """What the head of a live model is given of every row, float32 (n_rows, n_features).
 
     Raises:

@@ -1,0 +1,38 @@
+"""``tuner export``: the best configuration, complete enough to train again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from tuner.cli import options
+
+
+def export(
+    study: options.Study,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(
+        "best.yaml"
+    ),
+    trial: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--trial", help="Another trial than the chosen one, by its number."),
+    ] = None,
+    tau: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--tau", help="Logit adjustment in the model: a strength, or 'tuned'."),
+    ] = None,
+    home: options.Home = None,
+) -> None:
+    """Write the best configuration, complete enough to train again.
+
+    Example:  tuner export steel -o best.yaml
+    """
+    from tuner.cli.show.export import print_export
+    from tuner.study import Study
+
+    opened = Study(study, home=home, listener=None)
+    print_export(
+        opened.export(output, trial=trial, tau=tau), opened, home=home, is_chosen=trial is None
+    )

@@ -1,0 +1,93 @@
+"""What ``tuner predict`` writes: class and probabilities of each image, as CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tuner.cli.show.terminal import make_console, warn
+from tuner.errors import DataError, UsageError
+from tuner.text import printable
+
+if TYPE_CHECKING:
+    from tuner.model.predict import Prediction
+
+
+def write_predictions(
+    model: Path, images: Sequence[str], *, as_json: bool, output: Path | None
+) -> None:
+    """Classify files, print what was found, name what could not be read.
+
+    Raises:
+        UsageError: If there is no such model.
+        DataError: At the end, if a file could not be read.
+    """
+    console = make_console(is_result=False)
+    if not model.is_file():
+        kind = "is no file" if model.exists() else "does not exist"
+        do = "name the file that `tuner train` wrote"
+        raise UsageError(f"model '{printable(str(model))}' {kind}", do=do)
+    from tuner.model.archive import read_card
+
+    read_card(model)  # said before the backend has loaded
+    with console.status("loading the model"):
+        from tuner.study import find_backend
+
+        find_backend()
+        from tuner.model.predict import list_images, load_classifier, predict_files
+
+        classifier = load_classifier(model)
+    files, missing = list_images(images)
+    faults: list[str] = []
+
+    def readable() -> Iterator[Prediction]:
+        for prediction in chain(missing, predict_files(classifier, files)):
+            if prediction.probabilities is not None:
+                yield prediction
+            else:
+                faults.append(prediction.path)
+                warn(console, f"{prediction.path}: {prediction.reason}")
+
+    write = _write_json if as_json else _write_csv
+    if output is None:
+        write(readable(), classifier.class_names, sys.stdout)
+    else:
+        # A name that is no text is shown with a mark, as on stdout.
+        with output.open("w", encoding="utf-8", errors="replace", newline="") as stream:
+            write(readable(), classifier.class_names, stream)
+    if faults:
+        n_all = len(files) + len(missing)
+        what = f"{len(faults)} of {n_all} could not be read; the others are classified"
+        raise DataError(what, do="replace or remove those that are named above")
+
+
+def _write_csv(found: Iterable[Prediction], names: Sequence[str], stream: IO[str]) -> None:
+    """One line per image, written as soon as it is known."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "class", "probability", *(f"probability/{name}" for name in names)])
+    for prediction in found:
+        row = _row(prediction, names)
+        each = [f"{p:.6f}" for p in row["probabilities"].values()]
+        writer.writerow([row["path"], row["class"], f"{row['probability']:.6f}", *each])
+        stream.flush()
+
+
+def _write_json(found: Iterable[Prediction], names: Sequence[str], stream: IO[str]) -> None:
+    json.dump([_row(p, names) for p in found], stream, indent=1, ensure_ascii=False)
+    stream.write("\n")
+
+
+def _row(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    probabilities = [] if prediction.probabilities is None else prediction.probabilities.tolist()
+    best = max(range(len(names)), key=probabilities.__getitem__)
+    return {
+        "path": prediction.path,
+        "class": names[best],
+        "probability": probabilities[best],
+        "probabilities": dict(zip(names, probabilities, strict=True)),
+    }

@@ -1,0 +1,99 @@
+"""A trained model: what it is, what it found, and what it says of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tuner.arrays import Int64
+from tuner.model.archive import read_card
+
+if TYPE_CHECKING:
+    from tuner.model.predict import Classifier, Prediction
+
+
+@dataclass(frozen=True)
+class SealedTest:
+    """What a model found in the sealed test.
+
+    Attributes:
+        matrix: Confusion matrix, int64 (n_classes, n_classes), rows true.
+        class_names: In its order.
+        opening: How often the test has been opened, this time included.
+    """
+
+    matrix: Int64
+    class_names: tuple[str, ...]
+    opening: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A written model, from pixels to probabilities.
+
+    Attributes:
+        path: The ``.keras`` file.
+        test: What it found in the sealed test, where that was opened with the training.
+    """
+
+    path: Path
+    test: SealedTest | None = None
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The model card as plain values.
+
+        Raises:
+            ExportError: If the file is no model of tuner.
+        """
+        return dict(read_card(self.path))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return tuple(self.card["class_names"])
+
+    def predict(self, files: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+        """Class and probabilities of image files.
+
+        Args:
+            files: One or several: files, folders with all below them, or patterns such as
+                ``photos/**/*.jpg``.
+
+        Returns:
+            One row a file: ``path``, ``class``, ``probability``, ``probability/<class>``, and
+            ``reason``, which says why a file could not be read and is empty elsewhere.
+        """
+        from tuner.model.predict import list_images, predict_files
+
+        given = [files] if isinstance(files, (str, Path)) else files
+        found, missing = list_images([str(file) for file in given])
+        rows = [*missing, *predict_files(self._classifier, found)]
+        return pd.DataFrame([_prediction_row(row, self.class_names) for row in rows])
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        from tuner.ground import find_backend
+
+        find_backend()
+        from tuner.model.predict import load_classifier
+
+        return load_classifier(self.path)
+
+
+def _prediction_row(found: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    p = np.full(len(names), np.nan) if found.probabilities is None else found.probabilities
+    best = None if found.probabilities is None else int(p.argmax())
+    return {
+        "path": found.path,
+        "class": None if best is None else names[best],
+        "probability": float("nan") if best is None else float(p[best]),
+        **{f"probability/{name}": float(value) for name, value in zip(names, p, strict=True)},
+        "reason": found.reason,
+    }

@@ -1,0 +1,1 @@
+"""What a study does, a verb each, from top to bottom."""

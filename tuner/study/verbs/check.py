@@ -1,0 +1,212 @@
+"""What the images of a study are, and what stands in its way; nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tuner.config import StudyConfig
+from tuner.data.image_table import ImageTable, exact_duplicates, label_conflicts
+from tuner.data.near_duplicates.find import NearDuplicates
+from tuner.data.near_duplicates.leaks import leak_facts, pair_facts
+from tuner.data.split import small_class_warnings
+from tuner.errors import SplitError, UsageError, WeightsError
+from tuner.features.device import Device
+from tuner.features.weights.resolve import resolve_weights
+from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
+from tuner.home import Home
+from tuner.home.founding import is_grouped, read_images, split_images, with_groups
+from tuner.home.listener import Listener
+from tuner.home.near_duplicates import split_by_near_duplicates
+from tuner.home.study_folder import StudyFolder
+from tuner.notebook import page, sentences, table
+
+
+class UngroupedError(UsageError):
+    """Near-duplicates are to be grouped, and nobody has looked for them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The images of a study, as `Study.check` finds them. Shows itself as a table.
+
+    Attributes:
+        config: The study.
+        table: Its images, with the folds that a study of them has.
+        near_duplicates: Copies of one picture; None where nobody has looked for them.
+        sheet: Picture of their pairs; None without any.
+    """
+
+    config: StudyConfig
+    table: ImageTable
+    near_duplicates: NearDuplicates | None
+    sheet: Path | None
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """Images by class: in all, for the search, sealed for the test."""
+        columns = {
+            "images": self.table.counts,
+            "search": self.table.search_counts,
+            "test": self.table.test_counts,
+        }
+        return pd.DataFrame(columns, index=pd.Index(self.table.class_names, name="class"))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the images, in sentences."""
+        return [*self.table.notes, *small_class_warnings(self.table)]
+
+    @property
+    def problems(self) -> list[str]:
+        """Files that were left out, with the reason."""
+        return [f"{problem.path}: {problem.reason}" for problem in self.table.problems]
+
+    @property
+    def conflicts(self) -> list[tuple[int, ...]]:
+        """Images of the same bytes and different labels, by their number in the table."""
+        return label_conflicts(self.table)
+
+    @property
+    def duplicates(self) -> list[tuple[int, ...]]:
+        """Images of the same bytes, whatever their labels."""
+        return exact_duplicates(self.table)
+
+    @property
+    def device(self) -> Device:
+        """What a study of them would be computed on."""
+        return find_backend()
+
+    def grouped(self) -> ImageTable | SplitError:
+        """The split that ``group_by: near_duplicates`` would make, or why there is none."""
+        if self.near_duplicates is None:
+            raise ValueError("nobody has looked for near-duplicates")
+        return split_by_near_duplicates(self.config, self.table, self.near_duplicates)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything as plain values, as ``tuner check --json`` prints it."""
+        table = self.table
+        paths = table.paths
+        classes = self.classes.reset_index().to_dict("records")
+        return {
+            "study": self.config.name,
+            "root": str(table.root),
+            "images": table.n_images,
+            "classes": classes,
+            "groups": None if table.groups is None else len(np.unique(table.groups)),
+            "folds": self.config.split.folds,
+            "data_fingerprint": table.fingerprint,
+            "left_out": [{"path": p.path, "reason": p.reason} for p in table.problems],
+            "notes": self.notes,
+            "duplicates": [[paths[i] for i in same] for same in self.duplicates],
+            "label_conflicts": [[paths[i] for i in same] for same in self.conflicts],
+            "near_duplicates": self._near_duplicate_facts(),
+        }
+
+    def _near_duplicate_facts(self) -> dict[str, Any] | None:
+        found = self.near_duplicates
+        if found is None:
+            return None
+        grouped = self.grouped()
+        problem = str(grouped) if isinstance(grouped, SplitError) else None
+        return {
+            **leak_facts(found, self.table),
+            "grouped_split_is_possible": problem is None,
+            "grouped_split_problem": problem,
+            "contact_sheet": None if self.sheet is None else str(self.sheet),
+            "listed": pair_facts(found, self.table),
+        }
+
+    def __repr__(self) -> str:
+        """Classes with their counts, then what is to be known."""
+        return "\n".join([self._title, self.classes.to_string(), *self._warnings()])
+
+    def _repr_html_(self) -> str:
+        classes = self.classes.reset_index()
+        shown = table(
+            [str(name) for name in classes],
+            list(classes.itertuples(index=False, name=None)),
+            bars={"images": float(self.table.counts.max())},
+        )
+        return page(self._title, shown, sentences(self._warnings()))
+
+    @property
+    def _title(self) -> str:
+        table = self.table
+        return f"{self.config.name}: {table.n_images:,} images in {table.n_classes} classes"
+
+    def _warnings(self) -> list[str]:
+        found = [f"left out {problem}" for problem in self.problems] + self.notes
+        for same in self.conflicts:
+            told = ", ".join(self.table.paths[i] for i in same)
+            found.append(f"same bytes, different labels: {told}")
+        if self.near_duplicates is not None:
+            found.append(f"{len(self.near_duplicates.first):,} pairs of near-duplicates")
+        return found
+
+
+def check_study(
+    config: StudyConfig, home: Home, listener: Listener, *, features: bool = False
+) -> Check:
+    """Look at the images of a study.
+
+    Args:
+        config: The study.
+        home: Where it lives, or would.
+        listener: Told what goes on.
+        features: Whether to extract features and look for near-duplicates; without, they are
+            looked for only where the features are there already.
+
+    Raises:
+        DataError: If the images or the manifest cannot be used.
+        SplitError: If a class is too small for the folds.
+        UngroupedError: If near-duplicates are to be grouped and nobody has looked for them.
+    """
+    folder = StudyFolder(home.studies / config.name)
+    with listener.status("reading images"):
+        table = with_groups(config, read_images(config, home), folder)
+    found = _near_duplicates(config, table, home, listener, features=features)
+    if not is_grouped(config, table):
+        if found is None:
+            raise UngroupedError(
+                "near-duplicates cannot be grouped before their features are there",
+                where="data.group_by: near_duplicates",
+                do="extract them: check(features=True)",
+            )
+        table = replace(table, groups=found.groups)
+    table = split_images(config, table)
+    sheet = None
+    if found is not None and len(found.first):
+        from tuner.report.figures.contact_sheet import pairs_of, save_pairs
+
+        sheet = folder.path / "near_duplicates.png"
+        with listener.status("drawing pairs"):
+            save_pairs(pairs_of(found, table), sheet, title="Near-duplicates")
+    return Check(config=config, table=table, near_duplicates=found, sheet=sheet)
+
+
+def _near_duplicates(
+    config: StudyConfig, table: ImageTable, home: Home, listener: Listener, *, features: bool
+) -> NearDuplicates | None:
+    """Near-duplicates, when their features are there or are to be computed."""
+    if not features and not home.features.is_dir():
+        return None  # no bank: spare the backend
+    device = find_backend()
+    from tuner.features.near_duplicates import has_features
+    from tuner.features.source import open_features
+
+    if features:
+        config, weights = find_weights(config, listener)
+    else:
+        try:
+            weights = resolve_weights(config.backbone.weights, is_offline=True)
+        except WeightsError:
+            return None
+    source = open_features(config, home, weights=weights, device=device)
+    if features:
+        extract_images(source, table, listener)
+    return find_near_duplicates(source, table, listener) if has_features(source, table) else None

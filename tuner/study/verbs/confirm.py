@@ -1,0 +1,126 @@
+"""Is the winner really better? Images, features, retest, test: a confirmation top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tuner.ground import Ground, find_weights, reopen_ground, start_device
+from tuner.home import Home
+from tuner.home.confirmation import Confirmation, load_confirmation
+from tuner.home.listener import Listener
+from tuner.home.study_folder import StudyFolder
+from tuner.study.verbs.report import keep_report
+
+
+def confirm_study(
+    folder: StudyFolder,
+    home: Home,
+    listener: Listener,
+    *,
+    seeds: int = 5,
+    top: int = 5,
+    again: bool = False,
+    command: str,
+    tracking_uri: str | None = None,
+) -> Confirmation:
+    """Confirm a study, or give what was confirmed where nothing has changed since.
+
+    Args:
+        folder: The study.
+        home: Where it lives.
+        listener: Told what happens.
+        seeds: Fresh seeds and splits.
+        top: Trials to train again.
+        again: Whether a test that was opened before may be opened again.
+        command: What the user wrote, for the seal.
+        tracking_uri: MLflow's server; None for the environment or the home.
+
+    Raises:
+        StudyError: If there is nothing to confirm, or the test has been opened before.
+    """
+    done = load_confirmation(folder)
+    if done is not None and not again and _is_current(done, folder, n_seeds=seeds):
+        return done
+    with folder.locked():
+        found = _confirm(
+            folder,
+            home,
+            listener,
+            seeds=seeds,
+            top=top,
+            again=again,
+            command=command,
+            tracking_uri=tracking_uri,
+        )
+    keep_report(folder, home, tracking_uri, listener)
+    return found
+
+
+def _is_current(done: Confirmation, folder: StudyFolder, *, n_seeds: int) -> bool:
+    """Whether the study and the question are those that were confirmed."""
+    n_settings = sum(record.kind != "confirm" for record in folder.records())
+    return (
+        done.n_search_settings == n_settings
+        and len(done.seeds) == n_seeds + 1
+        and done.opening == len(folder.seal)
+    )
+
+
+def _confirm(
+    folder: StudyFolder,
+    home: Home,
+    listener: Listener,
+    *,
+    seeds: int,
+    top: int,
+    again: bool,
+    command: str,
+    tracking_uri: str | None,
+) -> Confirmation:
+    config = folder.config
+    device = start_device(config, listener)
+    from tuner.confirm.confirm import Opening, check_seal, confirm
+    from tuner.confirm.retest import Confirming, candidates, fresh_folds
+    from tuner.confirm.sealed import SealedImages, read_test
+    from tuner.features.source import open_features
+    from tuner.tracking.mirror import make_recorder
+
+    check_seal(folder, is_again=again)
+    candidates(folder.records(), top=top)  # said before minutes go into features
+    _, weights = find_weights(config, listener)
+    source = open_features(config, home, weights=weights, device=device)
+    ground = _on_the_bank(reopen_ground(source, home, listener))
+    folds = fresh_folds(folder, n_seeds=seeds)
+    ground.extract(listener, other_folds=list(folds.values()))
+    inputs = ground.inputs(listener, other_folds=list(folds.values()))
+
+    def read() -> SealedImages:
+        source.fill(ground.files(ground.table.test), on_progress=listener.progress)
+        return read_test(folder, source.bank)
+
+    recorder = make_recorder(home, tracking_uri, on_trouble=listener.warning)
+    recorder.open_study(folder)
+    is_finished = False
+    try:
+        with listener.training(folder, n_trials=1, unit="trainings"):
+            confirming = Confirming(
+                config=ground.config,
+                inputs=inputs,
+                folds=folds,
+                folder=folder,
+                recorder=recorder,
+                listener=listener,
+                environment=source.environment,
+            )
+            opening = Opening(read=read, command=command, is_again=again)
+            found = confirm(confirming, top=top, opening=opening)
+        is_finished = True
+    finally:
+        recorder.close_study(folder, is_finished=is_finished)
+    return found
+
+
+def _on_the_bank(ground: Ground) -> Ground:
+    """The same with heads on features: a retest on images would take days."""
+    training = ground.config.training.model_copy(update={"mode": "bank"})
+    return replace(ground, config=ground.config.model_copy(update={"training": training}))
