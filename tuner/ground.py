@@ -206,7 +206,7 @@ def open_ground(
     config = source.config
     table = read_grouped(source, home, listener)
     folder = open_study(config, table, home, question=question)
-    table = replace(table, fold=folder.images.fold)
+    table = folder.images
     folds = f"{config.split.folds} folds, sealed test"
     listener.fact("images", f"{table.n_images:,} in {table.n_classes} classes, {folds}")
     listener.opened(folder, device=str(source.device), question=question)
@@ -235,12 +235,7 @@ def reopen_ground(source: FeatureSource, home: Home, listener: Listener) -> Grou
     with listener.status("reading images"):
         table = read_images(source.config, home)
         folder = open_study(source.config, table, home)
-    return Ground(
-        config=source.config,
-        folder=folder,
-        table=replace(table, fold=folder.images.fold),
-        source=source,
-    )
+    return Ground(config=source.config, folder=folder, table=folder.images, source=source)
 
 
 def read_grouped(source: FeatureSource, home: Home, listener: Listener) -> ImageTable:

@@ -211,7 +211,7 @@ class Study:
         ``value`` (the objective), the summary scores, ``recall/<class>``, ``epochs`` and
         ``seconds``.
         """
-        return frame_of([*self.baselines, *self.trials])
+        return frame_of(trials_of(self.folder))
 
     @property
     def best_trial(self) -> Trial:
@@ -374,7 +374,8 @@ class Study:
     def _repr_html_(self) -> str:
         if not self.has_begun:
             return page(repr(self)[1:-1], paragraph("run() starts it"))
-        parts = ranking([*self.baselines, *self.trials], best=winner(self.folder.records()))
+        trials = trials_of(self.folder)
+        parts = ranking(trials, best=winner([trial.record for trial in trials]))
         if done := self.confirmation:
             parts.append(paragraph(done.verdict.sentence, is_strong=True))
         return page(repr(self)[1:-1], *parts)

@@ -106,7 +106,9 @@ def _print_duplicates(check: Check, console: Console) -> None:
 
 def _print_near_duplicates(check: Check, console: Console) -> None:
     """Near-duplicates, what the split does to them, and what a grouped split would do."""
-    facts = check.facts()["near_duplicates"]
+    facts = check.near_duplicate_facts()
+    if facts is None:
+        return
     if not facts["pairs"]:
         n_images = check.table.n_images
         say_fact(console, "twins", f"no near-duplicates among {n_images:,} images")

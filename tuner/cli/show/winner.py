@@ -6,13 +6,16 @@ from rich.console import Console
 
 from tuner.cli.show.tables import result_table
 from tuner.cli.show.terminal import say, say_fact, warn
-from tuner.study import Record, Study
+from tuner.study import Record, Study, winner
 
 
 def print_winner(study: Study, console: Console) -> None:
     """Print the winner of a study that has one."""
-    folder, best, free = study.folder, study.best_trial.record, study.free_baselines
+    folder, free = study.folder, study.free_baselines
     records = folder.records()
+    best = winner(records)
+    if best is None:
+        return
     console.print(result_table(records, best, folder.class_names, width=console.width))
     console.print()
     say_fact(console, "setting", str(best.params))

@@ -104,10 +104,11 @@ class Check:
             "notes": self.notes,
             "duplicates": [[paths[i] for i in same] for same in self.duplicates],
             "label_conflicts": [[paths[i] for i in same] for same in self.conflicts],
-            "near_duplicates": self._near_duplicate_facts(),
+            "near_duplicates": self.near_duplicate_facts(),
         }
 
-    def _near_duplicate_facts(self) -> dict[str, Any] | None:
+    def near_duplicate_facts(self) -> dict[str, Any] | None:
+        """What is known of near-duplicates as plain values; None where nobody has looked."""
         found = self.near_duplicates
         if found is None:
             return None
