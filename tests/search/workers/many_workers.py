@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 
 from tests.small_study import Heard, Small, quick_trainer
 from tuner.home.founding import open_study
 from tuner.home.listener import Epoch
+from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
 from tuner.search.study import open_storage
 from tuner.search.workers.worker import join_study, run_worker
@@ -106,8 +108,6 @@ def _start(work: Callable[[], None]) -> int:
 
 
 def _outcome(small: Small, folder: StudyFolder, url: str) -> dict[str, Any]:
-    import optuna
-
     study = optuna.load_study(storage=open_storage(small.home, url), study_name="small")
     trials = [r for r in folder.records() if r.kind == "trial"]
     return {
@@ -119,9 +119,24 @@ def _outcome(small: Small, folder: StudyFolder, url: str) -> dict[str, Any]:
         "recorded": sorted(r.number for r in trials if r.state != "failed"),
         "running": sum(t.state.name == "RUNNING" for t in study.trials),
         "retries": sum(r.attempt > 1 for r in trials),
-        "settings": len({str(r.params) for r in trials}),
+        "trained_twice": _sharing_a_setting(trials, study.trials),
         "baselines": sum(r.kind == "baseline" for r in folder.records()),
     }
+
+
+def _sharing_a_setting(
+    records: list[Record], trials: list[optuna.trial.FrozenTrial]
+) -> dict[str, list[str]]:
+    """Settings that several trials have a record of, with the history of each such trial."""
+    by_setting: dict[str, list[str]] = {}
+    for r in records:
+        history = [
+            f"{t.number} {t.state.name} {t.user_attrs} {t.datetime_start} {t.datetime_complete}"
+            for t in trials
+            if t.number == r.number
+        ]
+        by_setting.setdefault(str(r.params), []).extend(history)
+    return {setting: found for setting, found in by_setting.items() if len(found) > 1}
 
 
 if __name__ == "__main__":
