@@ -98,6 +98,24 @@ def test_the_end_of_a_study_waits_for_a_bounded_time(study, troubles):
     until(lambda: inner.notes == ["open"])  # and nothing of what was given up follows
 
 
+def test_the_end_of_a_study_waits_for_a_slow_server_that_goes_on(study, troubles):
+    """Tasks that take less than `flush_s` each are all done, however long they take together."""
+
+    class Slow(Diary):
+        def _note(self, what):
+            time.sleep(0.15)
+            super()._note(what)
+
+    inner = Slow()
+    recorder = background(inner, troubles, flush_s=0.4)
+    recorder.open_study(study.folder)
+    for number in range(3):
+        recorder.record(study.folder, study.add(number=number))
+    recorder.close_study(study.folder, is_finished=True)
+    assert inner.notes == ["open", "trial-00000", "trial-00001", "trial-00002", "finished"]
+    assert troubles == []
+
+
 def test_an_outage_is_said_once_and_made_good_by_itself(study, troubles):
     """While it fails only the tries go on; once it works, every record is kept."""
     is_down = threading.Event()

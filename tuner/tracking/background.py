@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -35,15 +36,16 @@ class _Task(NamedTuple):
 class BackgroundRecorder:
     """Hands a study to another recorder from a thread of its own.
 
-    No method raises or waits, but for `close_study`, which waits up to `flush_s`. What fails is
-    tried again later; what is still missing at the end is in the study's folder (`tuner sync`).
+    No method raises or waits, but for `close_study`, which waits as long as something gets done.
+    What fails is tried again later; what is still missing at the end is in the study's folder
+    (`tuner sync`).
     Only names are kept waiting: the worker reads each record from disk.
 
     Args:
         inner: Where to record; used by one thread only.
         on_trouble: Told once when recording begins to fail, and at the end what is missing.
             Called from the worker's thread; must not raise.
-        flush_s: How long the end of a study may wait, in seconds.
+        flush_s: How long the end of a study waits for one more task to be done, in seconds.
         retry_s: First and longest wait before a failed task is tried again, in seconds.
     """
 
@@ -84,7 +86,7 @@ class BackgroundRecorder:
             self._is_closing = True
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: not self._of(folder), timeout=self._flush_s)
+                self._wait_while_it_goes_on(folder)
             finally:
                 self._is_closing = False
                 missing = self._forget(folder)
@@ -93,6 +95,15 @@ class BackgroundRecorder:
                 f"MLflow lacks {_counted(missing)} of study '{folder.name}'; nothing is lost, "
                 f"the home has it all; write it with: tuner sync {folder.name}"
             )
+
+    def _wait_while_it_goes_on(self, folder: StudyFolder) -> None:
+        """Until nothing is left or nothing gets done; a slow server and a busy machine may end."""
+        while left := len(self._of(folder)):
+            if not self._changed.wait_for(partial(self._has_fewer, folder, left), self._flush_s):
+                return
+
+    def _has_fewer(self, folder: StudyFolder, than: int) -> bool:
+        return len(self._of(folder)) < than
 
     def _of(self, folder: StudyFolder) -> list[_Task]:
         return [task for task in self._tasks if task.study == folder.path]
