@@ -247,7 +247,7 @@ def test_streams_that_the_caller_closed_take_nothing_in(tmp_path):
         (["status", "--home", "file"], 2, "the home is a file"),
         (["train", "/dev/zero"], 1, "larger than 16 MiB, which no export is"),
         (["check", "/dev/zero"], 2, "larger than 256 KiB, which no study file is"),
-        (["init", "/dev/zero"], 1, "neither a folder nor a .csv manifest"),
+        (["init", "/dev/zero"], 1, "neither a folder nor a label file"),
         (["predict", "nowhere.keras", "."], 2, "model 'nowhere.keras' does not exist"),
         (["predict", ".", "."], 2, "model '.' is no file"),
     ],

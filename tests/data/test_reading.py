@@ -321,7 +321,7 @@ def test_settings_of_manifests_are_refused_for_folders(
     """A setting that would do nothing is an error, not ignored."""
     fill(data, picture, ["a/1.png", "b/1.png"])
 
-    with pytest.raises(DataError, match=f"data.{setting} is for manifests"):
+    with pytest.raises(DataError, match=f"data.{setting} is for label files"):
         read_image_table(str(data), home=home, **{setting: "x"})
 
 
