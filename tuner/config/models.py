@@ -126,7 +126,7 @@ class DataConfig(_Block):
     """Which images, and which of them belong together."""
 
     source: _Text = Field(
-        description="folder per class | label file, or a pattern of several | digits",
+        description="folder per class | label file or pattern of several | digits",
         examples=["data/steel"],
     )
     root: _Text | None = Field(

@@ -116,9 +116,26 @@ def refuse_layout(
     chosen, _ = choose(sorted(images), include=include, exclude=exclude)
     tables = sorted(path for path in files if _suffix(path) in LABEL_SUFFIXES)
     tree = _tree(chosen)
+    if not chosen:
+        _pictures_inside(tables, source)
     for refuse in (_parts_without_classes, _one_class_in_train, _copies, _sources_side_by_side):
         refuse(tree, chosen, tables, source)
     _tables_beside(tree, chosen, tables, source, root)
+
+
+def _pictures_inside(tables: Sequence[str], source: str) -> None:
+    """Name the files that hold pictures, where there are no others."""
+    for suffix in (".npz", ".parquet"):
+        inside = [table for table in tables if _suffix(table) == suffix]
+        if not inside:
+            continue
+        place = posixpath.dirname(inside[0])
+        name = f"*{suffix}" if suffix == ".parquet" else posixpath.basename(inside[0])
+        raise UsageError(
+            f"there are no image files, but {inside[0]} may hold pictures",
+            where=f"data.source: {source}",
+            do=f"take them from there: {_init(posixpath.join(source, place, name))}",
+        )
 
 
 _Tree = Mapping[str, set[str]]  # folders right under the source, and what folders each holds
@@ -208,11 +225,10 @@ def _sources_side_by_side(
 def _tables_beside(
     tree: _Tree, paths: Sequence[str], tables: Sequence[str], source: str, root: Path
 ) -> None:
-    """Refuse folders whose images a table beside them names, where they hold no folders."""
+    """Refuse images in one folder, or in several that say nothing, which a table beside names."""
     beside = [table for table in tables if "/" not in table]
-    flat = not any(tree.values()) and all(_is_image_folder(top) for top in tree)
-    loose = not tree and bool(paths)
-    if not beside or not (flat or loose):
+    is_flat = not any(tree.values()) and all(_is_image_folder(top) for top in tree)
+    if not beside or not paths or not (len(tree) < 2 or is_flat):
         return
     stems = {posixpath.splitext(posixpath.basename(path))[0] for path in paths[:200]}
     for table in beside:

@@ -106,8 +106,8 @@ class Study:
             overrides: Other keys of a study file, each as ``"a.b=value"``.
             places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.
         """
-        stem = name or safe_study_name(Path(data).resolve().stem)
         source = {"source": str(data), "image_px": image_px, "group_by": group_by}
+        stem = name or safe_study_name(Path(data).resolve().stem)
         text = to_yaml({"name": stem, "data": source})
         return cls(parse_study(text, source=str(data), overrides=overrides), **places)
 
@@ -128,9 +128,8 @@ class Study:
         Args:
             frame: One row an image.
             name: Of the study.
-            columns: Which column is the path, the label and, if there, group and split, such as
-                ``{"path": "file", "label": "dx"}``; by default those that are called so.
-            images: Folder that relative paths start from, and absolute ones lie in.
+            columns: Which is path, label and, if there, group and split; by default so called.
+            images: Folder that paths start from, or that absolute ones lie in.
             image_px: Side of the square images, in pixels.
             overrides: Other keys of a study file, each as ``"a.b=value"``.
             places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.

@@ -59,22 +59,22 @@ def named(labels: Iterable[str], names: Mapping[str, str]) -> list[str]:
 
 
 def _of_file(file: Path) -> Sequence[str] | Mapping[str, str]:
-    from tuner.data.labels.delimited import looks_headless, read_delimited
+    from tuner.data.labels.delimited import read_delimited
     from tuner.data.labels.structured import read_object
 
     if not file.is_file():
         raise DataError("there is no such file", where=f"data.class_names: {file}")
     if file.suffix.lower() == ".json":
         return _of_json(read_object(file), file=file)
-    rows = read_delimited(file, has_header=not looks_headless(file))
+    rows = read_delimited(file, has_header=False)
     columns = [rows.column(name) for name in rows.columns]
     if len(columns) > 1:
-        first, second = columns[:2]
+        is_header = not any(cells[0].isdigit() for cells in columns[:2])
+        first, second = (cells[is_header:] for cells in columns[:2])
         is_turned = all(cell.isdigit() for cell in second) and not all(c.isdigit() for c in first)
         pairs = zip(second, first, strict=True) if is_turned else zip(first, second, strict=True)
         return dict(pairs)
-    lines = read_delimited(file, has_header=False)
-    return lines.column(lines.columns[0])
+    return columns[0] if columns else []
 
 
 def _of_json(value: object, *, file: Path) -> Sequence[str] | Mapping[str, str]:

@@ -47,7 +47,11 @@ def propose_label(rows: Rows, *, used: Collection[str], source: str) -> tuple[st
     columns = {name: rows.column(name) for name in names}
     kinds = {name: len(set(cells)) for name, cells in columns.items()}
     plain = {name: re.sub(r"[^a-z]", "", name.casefold()) for name in names}
-    certain = [name for name in names if plain[name] in _CERTAIN and kinds[name] > 1]
+    certain = [
+        name
+        for name in names
+        if plain[name] in _CERTAIN and (kinds[name] > 1 or _is_list(columns[name][0]))
+    ]
     if len(certain) == 1 or (certain and _are_one(certain, columns)):
         return (_by_text(certain, columns),)
     if block := _one_hot_block(names, columns, source=source):
@@ -95,28 +99,34 @@ def _one_hot_block(
     names: Sequence[str], columns: dict[str, list[str]], *, source: str
 ) -> tuple[str, ...]:
     """Columns of which one says yes in each row; refuses several yes, shares, and unsure ones."""
-    for is_one, word in ((_BINARY, "classes"), (_UNSURE, "answers, some unsure (-1)")):
-        block = [name for name in names if all(is_one.fullmatch(cell) for cell in columns[name])]
-        if len(block) < 2 + (is_one is _UNSURE):
-            continue
-        cells = [columns[name] for name in block]
-        labels, barred = one_hot(block, cells)
-        n_several = sum(
-            sum(cell.startswith("1") or cell.casefold() == "true" for cell in row) > 1
-            for row in zip(*cells, strict=True)
-        )
-        if is_one is _BINARY and len(labels) - len(barred) >= _MANY * len(labels):
+    unsure = [name for name in names if all(_UNSURE.fullmatch(cell) for cell in columns[name])]
+    if len(unsure) > 2 and any(cell.startswith("-1") for n in unsure for cell in columns[n]):
+        _refuse_answers(unsure, columns, kind="unsure ones (-1) among them", source=source)
+    block = [name for name in names if all(_BINARY.fullmatch(cell) for cell in columns[name])]
+    if len(block) > 1:
+        labels, barred = one_hot(block, [columns[name] for name in block])
+        if len(labels) - len(barred) >= _MANY * len(labels):
             return tuple(block)
-        if n_several > _FEW * len(labels) and len(block) > 2:
-            raise DataError(
-                f"{n_several:,} of {len(labels):,} rows have several {word} among "
-                f"{some(block)}: images have one class here",
-                where=f"data.source: {source}",
-                do="make a table of the images with one class, or name the column that decides: "
-                "--columns label=NAME",
-            )
+        if len(block) > 2:
+            _refuse_answers(block, columns, kind="one in each column", source=source)
     _refuse_shares(names, columns, source=source)
     return ()
+
+
+def _refuse_answers(
+    block: Sequence[str], columns: dict[str, list[str]], *, kind: str, source: str
+) -> None:
+    """Raise where more than a few rows say yes in several columns."""
+    rows = list(zip(*(columns[name] for name in block), strict=True))
+    n = sum(sum(cell.startswith("1") or cell.casefold() == "true" for cell in r) > 1 for r in rows)
+    if n > _FEW * len(rows):
+        raise DataError(
+            f"{n:,} of {len(rows):,} rows have several classes, {kind} ({some(block)}): images "
+            "have one class here",
+            where=f"data.source: {source}",
+            do="make a table of the images with one class, or name the column that decides: "
+            "--columns label=NAME",
+        )
 
 
 def _refuse_shares(names: Sequence[str], columns: dict[str, list[str]], *, source: str) -> None:

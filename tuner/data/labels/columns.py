@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tuner.config import ColumnsConfig
 from tuner.data.labels.class_names import ClassNames, named, read_class_names
-from tuner.data.labels.rows import Rows
+from tuner.data.labels.rows import FILE, FOLDER, Rows
 from tuner.data.sources import split_part
 from tuner.errors import DataError
 from tuner.text import some
@@ -51,7 +51,8 @@ def has_header(columns: ColumnsConfig | None) -> bool:
     """
     if columns is None:
         return True
-    by_number = {isinstance(name, int) for name in _used(columns)}
+    of_table = [name for name in _used(columns) if name not in (FOLDER, FILE)]
+    by_number = {isinstance(name, int) for name in of_table}
     if len(by_number) > 1:
         raise DataError(
             "some columns are named and some numbered",

@@ -129,7 +129,7 @@ def _share(rows: Rows, column: str, find: _Find) -> float:
     cells, bases = rows.column(column), rows.base
     step = max(1, len(cells) // _SAMPLE)
     sample = [(cells[i], bases[i]) for i in range(0, len(cells), step) if cells[i]]
-    if len({cell for cell, _ in sample}) * 2 < len(sample):
+    if len(set(sample)) * 2 < len(sample):
         return 0.0  # a path is no value that comes again and again
     return sum(find(cell, base) is not None for cell, base in sample) / max(1, len(sample))
 
