@@ -275,3 +275,12 @@ def test_version_is_that_of_the_package(tuner):
     from importlib.metadata import version
 
     assert tuner("--version") == (0, f"tuner {version('imbalance-tuner')}\n", "")
+
+
+def test_windows_is_told_of_wsl():
+    """Where there are no POSIX locks, one message says where tuner runs, with exit code 2."""
+    code = "import os; os.name = 'nt'; from tuner.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "WSL2" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.config.made import MINIMAL, problems, study
-from tuner.config import SearchConfig, StudyConfig, parse_study, resolve_alpha
+from tuner.config import SearchConfig, StudyConfig, dump_study, parse_study, resolve_alpha
 from tuner.errors import StudyFileError
 from tuner.setting import HYPERPARAMETERS
 
@@ -139,3 +139,46 @@ def test_two_classes_refuse_an_alpha_that_drops_one(limits: tuple[float, float])
         resolve_alpha(study(search=SearchConfig(alpha=limits)), 2)
     assert str(caught.value).startswith(f"search.alpha: {list(limits)} must lie above 0 and below")
     assert caught.value.do == "write 'alpha: [0.05, 0.95]' or leave it out"
+
+
+COLUMNS = "{path: image_id, label: dx, group: lesion_id, split: null}"
+
+
+def test_columns_of_a_label_file() -> None:
+    """By name, by number, and one a class: all come back as they were written."""
+    for text, label in ((COLUMNS, "dx"), ("{path: 1, label: 2}", 2)):
+        read = parse_study(MINIMAL, source="x", overrides=[f"data.columns={text}"]).data.columns
+        assert read is not None
+        assert read.label == label
+    one_hot = parse_study(
+        MINIMAL, source="x", overrides=["data.columns={path: a, label: [MEL, NV]}"]
+    )
+    assert one_hot.data.columns is not None
+    assert one_hot.data.columns.label == ("MEL", "NV")
+    assert parse_study(dump_study(one_hot), source="y") == one_hot
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.columns={path: a}", "data.columns.label: missing; write for example 'label: dx'"),
+        ("data.columns={path: a, labl: b}", "did you mean 'data.columns.label'?"),
+        ("data.columns={path: 0, label: b}", "data.columns.path: must be the name of a column"),
+        ("data.columns={path: a, label: [b]}", "two and more different ones, not [b]"),
+        ("data.columns=dx", "data.columns: must be a block of keys (path, label, group, split)"),
+        ("data.class_names=[a, 1]", "data.class_names: must be names in the order"),
+        ("data.min_images=0", "data.min_images: must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_columns_that_cannot_be_meant(override: str, message: str) -> None:
+    """Each mistake in the block is named with its key."""
+    _, told = problems(MINIMAL, override)
+    assert message in told
+
+
+@pytest.mark.parametrize("value", ["[sound, cracked]", "{3: sound, 7: cracked}", "names.txt"])
+def test_names_of_classes_come_back(value: str) -> None:
+    """A list, a block and a file are written as they were read."""
+    read = parse_study(MINIMAL, source="x", overrides=[f"data.class_names={value}"])
+    assert read.data.class_names is not None
+    assert parse_study(dump_study(read), source="y") == read

@@ -187,7 +187,9 @@ class _Search(_Block):
     """How the search goes."""
 
     trials: int = Field(default=60, ge=1, description="finished trials in all, complete or pruned")
-    sampler: Sampler = Field(default="tpe", description="tpe | random | qmc | gp")
+    sampler: Sampler = Field(
+        default="tpe", description="tpe | random | qmc | gp, with pruner: none"
+    )
     pruner: Literal["median", "none"] = Field(default="median", description="median | none")
     retries: int = Field(default=3, ge=0, description="of a trial whose process died")
     batch: int | None = Field(

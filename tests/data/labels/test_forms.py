@@ -370,3 +370,59 @@ def test_rows_without_a_group_stand_alone(folder: Path) -> None:
     assert found.groups is not None
     assert len(np.unique(found.groups)) == 6 + 8
     assert "rows without a group, each one by itself: 8" in found.notes
+
+
+def test_a_comma_too_many_in_the_header(folder: Path) -> None:
+    """NIH's table names twelve columns, the last with nothing, and has eleven cells a row."""
+    rows = [[f"pics/{n}.png", n[0], "50"] for n in names()]
+    table(folder / "l.csv", [["path", "label", "age", ""], *rows])
+
+    assert counts(read_image_table("l.csv", home=folder)) == LABELS
+
+
+def test_a_separator_inside_quotes_is_text(folder: Path) -> None:
+    """More semicolons than commas in a quoted name make no table of semicolons."""
+    lines = ['path,label,"a;b;c;d"', *(f"pics/{n}.png,{n[0]},x" for n in names())]
+    (folder / "l.csv").write_text("\n".join(lines))
+
+    assert counts(read_image_table("l.csv", home=folder)) == LABELS
+
+
+def test_an_unnamed_index_column_is_no_obstacle(folder: Path) -> None:
+    """Tables that pandas wrote begin with a column without a name."""
+    table(
+        folder / "l.csv", [["", "path", "label"], *([i, n, n[0]] for i, n in enumerate(names()))]
+    )
+
+    assert counts(proposed("l.csv")) == LABELS
+
+
+def test_files_of_different_columns_are_not_joined(folder: Path) -> None:
+    """A pattern that matches another table is an error that names both."""
+    table(folder / "a.csv", [["path", "label"], ["pics/a0.png", "a"]])
+    table(folder / "b.csv", [["path", "grade"], ["pics/b0.png", "b"]])
+
+    with pytest.raises(DataError, match="has other columns"):
+        proposed("*.csv")
+
+
+def test_a_pattern_that_matches_nothing(folder: Path) -> None:
+    """Nothing is read in its place."""
+    with pytest.raises(DataError, match="matches no file"):
+        proposed("nowhere/*/_classes.csv")
+
+
+def test_links_of_a_label_file_are_followed_when_allowed(folder: Path) -> None:
+    """Images that are links into a store are refused with the key that allows them."""
+    (folder / "store").mkdir()
+    (folder / "d").mkdir()
+    for n in names():
+        (folder / "pics" / f"{n}.png").rename(folder / "store" / n)
+        (folder / "d" / f"{n}.png").symlink_to(folder / "store" / n)
+    table(folder / "d" / "l.csv", [["path", "label"], *([f"{n}.png", n[0]] for n in names())])
+
+    with pytest.raises(DataError, match="no image can be used") as caught:
+        read_image_table("d/l.csv", home=folder)
+
+    assert "set data.follow_links: true" in caught.value.do
+    assert counts(read_image_table("d/l.csv", home=folder, follow_links=True)) == LABELS
