@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.data.layouts import find_masks, refuse_layout
+from tuner.data.layouts import find_masks, nested_classes, refuse_layout
 from tuner.data.reading import read_image_table
 from tuner.errors import UsageError
 
@@ -167,12 +167,63 @@ def test_classes_are_classes(data: Path, picture: Picture) -> None:
     assert refused(data) == ""
 
 
+def test_parts_with_tables_beside_other_folders(data: Path, picture: Picture) -> None:
+    """Assets and results beside an export's parts do not make five classes of them."""
+    fill(data, picture, ["train/1.png", "test/2.png", "assets/logo.png", "outputs/x/y.png"])
+    (data / "train" / "_classes.csv").write_text("x")
+
+    assert "take them from there: tuner init data/train/_classes.csv" in refused(data)
+
+
+def test_tables_of_the_parts_beside_them(data: Path, picture: Picture) -> None:
+    """train.csv and test.csv beside train/ and test/ are taken together, a README never."""
+    fill(data, picture, ["train/1.png", "test/2.png"])
+    for name in ("README.txt", "train.csv", "test.csv"):
+        (data / name).write_text("x")
+
+    assert "tuner init 'data/*.csv'" in refused(data)
+
+
+def test_a_training_part_beside_other_folders(data: Path, picture: Picture) -> None:
+    """Train_Data with the classes and pictures of layers beside it: the former is named."""
+    names = [f"Train_Data/{c}/{i}.png" for c in ("cat", "dog") for i in "12"]
+    fill(data, picture, [*names, "Layer_Outputs/Cat/1.png"])
+
+    assert "tuner init data/Train_Data" in refused(data)
+
+
+@pytest.mark.parametrize("table", ["labels.csv", "labels/labels.csv"])
+def test_a_figure_beside_the_folder_of_images(data: Path, picture: Picture, table: str) -> None:
+    """Nearly all images in one folder, which a table names: doc/ does not make two classes."""
+    fill(data, picture, ["doc/overview.png", *(f"images/cell{i:04d}.png" for i in range(20))])
+    (data / table).parent.mkdir(exist_ok=True)
+    (data / table).write_text("".join(f"images/cell{i:04d}.png 1.0 mono\n" for i in range(20)))
+
+    assert f"take its labels: tuner init data/{table}" in refused(data)
+
+
+def test_classes_that_hold_folders(data: Path, picture: Picture) -> None:
+    """The outer folders are the classes, and somebody is told so."""
+    inner = {"Fruit": ("Apple", "Pear", "Plum"), "Vegetables": ("Leek", "Onion")}
+    names = [
+        f"{part}/{a}/{b}/1.png" for part in ("train", "test") for a in inner for b in inner[a]
+    ]
+    fill(data, picture, names)
+
+    assert nested_classes(data, include=(), exclude=()) == (
+        "the outer folders (Fruit, Vegetables) are the classes; the 5 in them "
+        "(Apple, Leek, Onion, and 2 more) are not"
+    )
+    assert nested_classes(data, include=(), exclude=["*/*/Pear/", "*/*/Plum/", "*/*/Onion/"]) == ""
+
+
 @pytest.mark.parametrize(
     ("pairs", "globs"),
     [
         ([("x/x (1).png", "x/x (1)_mask.png")], ("*_mask*",)),
         ([("x/1.jpg", "x/1_mask_1.png"), ("x/1.jpg", "x/1_mask.png")], ("*_mask*",)),
         ([("x/1.jpg", "x/1_segmentation.png")], ("*_segmentation*",)),
+        ([("MT_Crack/Imgs/1.jpg", "MT_Crack/Imgs/1.png")], ("*.png",)),
         ([("x/images/1.png", "x/masks/1.png")], ("**/masks/**",)),
         ([("images/x/1.png", "masks/x/1.png")], ("masks/",)),
         ([("test/cut/1.png", "ground_truth/cut/1_mask.png")], ("ground_truth/",)),

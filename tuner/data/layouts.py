@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data.folder import walk_folder
+from tuner.data.folder import class_depths, walk_folder
 from tuner.data.images import IMAGE_SUFFIXES
 from tuner.data.labels.rows import LABEL_SUFFIXES
 from tuner.data.sources import choose, split_part
@@ -23,6 +23,8 @@ _MASK_STEM = re.compile(
 _MASK_FOLDER = re.compile(
     r"(ground[ _-]?truths?|(seg(mentation)?[ _-]?)?masks?|annotations?[ _-]?masks?|gt)", re.I
 )
+_README = re.compile(r"readme|licen[cs]e|requirements", re.IGNORECASE)
+_NEARLY_ALL = 0.9
 _ALIKE = 0.8  # share of names that two folders have in common when they hold the same classes
 
 
@@ -69,8 +71,26 @@ def find_masks(paths: Sequence[str]) -> Masks | None:
             continue
         masks.append(path)
     if not masks or len(masks) == len(paths):
-        return None
+        return _paired(paths)
     return Masks(globs=tuple(sorted(globs)), n=len(masks), example=masks[0])
+
+
+def _paired(paths: Sequence[str]) -> Masks | None:
+    """PNG files that stand beside a JPEG of the same name, where nearly every image has one."""
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        stem, suffix = posixpath.splitext(path)
+        if suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp"):
+            suffixes[stem].add(suffix)
+    pairs = sorted(s for s, found in suffixes.items() if len(found) == 2 and _pngs(found))
+    if not pairs or len(pairs) < _NEARLY_ALL * len(suffixes):
+        return None
+    png = _pngs(suffixes[pairs[0]])[0]
+    return Masks(globs=(f"*{png}",), n=len(pairs), example=pairs[0] + png)
+
+
+def _pngs(suffixes: set[str]) -> list[str]:
+    return [suffix for suffix in suffixes if suffix.lower() == ".png"]
 
 
 def _plain(text: str) -> str:
@@ -118,7 +138,13 @@ def refuse_layout(
     tree = _tree(chosen)
     if not chosen:
         _pictures_inside(tables, source)
-    for refuse in (_parts_without_classes, _one_class_in_train, _copies, _sources_side_by_side):
+    for refuse in (
+        _parts_without_classes,
+        _one_class_in_train,
+        _part_beside_others,
+        _copies,
+        _sources_side_by_side,
+    ):
         refuse(tree, chosen, tables, source)
     _tables_beside(tree, chosen, tables, source, root)
 
@@ -138,6 +164,34 @@ def _pictures_inside(tables: Sequence[str], source: str) -> None:
         )
 
 
+def nested_classes(root: Path, *, include: Sequence[str], exclude: Sequence[str]) -> str:
+    """That the classes hold folders in turn, in a sentence; "" where they do not.
+
+    Args:
+        root: The folder.
+        include: Globs of files to take.
+        exclude: Globs of files to leave out.
+    """
+    files = walk_folder(root).files
+    images = [path for path in files if include or _suffix(path) in IMAGE_SUFFIXES]
+    paths, _ = choose(sorted(images), include=include, exclude=exclude)
+    depths = class_depths(paths, root=root)
+    inner: dict[str, set[str]] = defaultdict(set)
+    n_nested = 0
+    for path in paths:
+        names = path.split("/")
+        at = depths.get(names[0], 0)
+        n_nested += len(names) > at + 2
+        inner[names[at]].update(names[at + 1 : at + 2] if len(names) > at + 2 else ())
+    held = sorted({name for names in inner.values() for name in names})
+    if n_nested < _NEARLY_ALL * len(paths) or len(held) < 2 * len(inner) or len(inner) < 2:
+        return ""
+    return (
+        f"the outer folders ({some(sorted(inner))}) are the classes; the {len(held)} in them "
+        f"({some(held)}) are not"
+    )
+
+
 _Tree = Mapping[str, set[str]]  # folders right under the source, and what folders each holds
 
 
@@ -155,14 +209,32 @@ def _parts_without_classes(
 ) -> None:
     """Refuse train/ and test/ that hold images directly."""
     parts = [top for top in tree if split_part(top)]
-    if not parts or any(tree[top] for top in parts) or len(parts) < len(tree):
+    table, do = _table_command(tables, parts, source)
+    if not parts or any(tree[top] for top in parts):
         return
-    found = _table_command(tables, parts, source)
+    if len(parts) < len(tree) and not (table and "/" in table):
+        return
     raise UsageError(
         f"{_and(parts)} {'are parts' if len(parts) > 1 else 'is a part'} of a split, not classes"
-        + (f"; the labels seem to be in {tables[0]}" if found else "; no folder names a class"),
+        + (f"; the labels seem to be in {table}" if table else "; no folder names a class"),
         where=f"data.source: {source}",
-        do=found or "name a file that lists the images with their labels: tuner init FILE",
+        do=do or "name a file that lists the images with their labels: tuner init FILE",
+    )
+
+
+def _part_beside_others(
+    tree: _Tree, paths: Sequence[str], tables: Sequence[str], source: str
+) -> None:
+    """Refuse a part for training with classes in it beside folders that are no parts."""
+    train = [top for top in tree if split_part(top) == "train" and len(tree[top]) > 1]
+    others = [top for top in tree if not split_part(top)]
+    if len(train) != 1 or not others or any(split_part(top) == "test" for top in tree):
+        return
+    raise UsageError(
+        f"{train[0]}/ holds the classes ({some(sorted(tree[train[0]]))}), and beside it lie "
+        f"{some(others)}, which are none",
+        where=f"data.source: {source}",
+        do=f"name the folder of the classes: {_init(posixpath.join(source, train[0]))}",
     )
 
 
@@ -225,23 +297,32 @@ def _sources_side_by_side(
 def _tables_beside(
     tree: _Tree, paths: Sequence[str], tables: Sequence[str], source: str, root: Path
 ) -> None:
-    """Refuse images in one folder, or in several that say nothing, which a table beside names."""
-    beside = [table for table in tables if "/" not in table]
+    """Refuse images in one folder, or in several that say nothing, which a table names."""
+    if not paths:
+        return
+    places = Counter(posixpath.dirname(path) for path in paths)
+    most, n_most = places.most_common(1)[0]
     is_flat = not any(tree.values()) and all(_is_image_folder(top) for top in tree)
-    if not beside or not paths or not (len(tree) < 2 or is_flat):
+    if not (len(tree) < 2 or is_flat or n_most >= _NEARLY_ALL * len(paths)):
         return
     stems = {posixpath.splitext(posixpath.basename(path))[0] for path in paths[:200]}
-    for table in beside:
-        text = (root / table).read_bytes()[: 4 * 2**20].decode(errors="replace")
-        if sum(stem in text for stem in stems) * 2 > len(stems):
-            what = (
-                f"{_and(list(tree))} hold images, not classes" if tree else "no folder is a class"
-            )
-            raise UsageError(
-                f"{what}; {table} beside them names these images",
-                where=f"data.source: {source}",
-                do=f"take its labels: {_init(posixpath.join(source, table))}",
-            )
+    near = [table for table in tables if table.count("/") < 2]
+    known = {table: _n_named(root / table, stems) for table in near}
+    best = max(near, key=lambda table: (known[table], -table.count("/")), default="")
+    if best and known[best] * 2 > len(stems):
+        tops = _and(list(tree) if is_flat and tree else [most or "."])
+        what = f"{tops} hold{'s' * (not is_flat or len(tree) == 1)} images, not classes"
+        raise UsageError(
+            f"{what if tree else 'no folder is a class'}; {best} names these images",
+            where=f"data.source: {source}",
+            do=f"take its labels: {_init(posixpath.join(source, best))}",
+        )
+
+
+def _n_named(table: Path, stems: set[str]) -> int:
+    """How many of some names a table holds."""
+    text = table.read_bytes()[: 16 * 2**20].decode(errors="replace")
+    return sum(stem in text for stem in stems)
 
 
 _IMAGE_WORDS = re.compile(r"images?|imgs?|photos?|pictures?|pics|data|part|jpe?gs?|png|raw", re.I)
@@ -256,16 +337,24 @@ def _is_image_folder(name: str) -> bool:
     )
 
 
-def _table_command(tables: Sequence[str], parts: Sequence[str], source: str) -> str:
-    """How to take the tables in the parts, or the one beside them; "" where there are none."""
-    inside = Counter(posixpath.basename(table) for table in tables if table.split("/")[0] in parts)
+def _table_command(tables: Sequence[str], parts: Sequence[str], source: str) -> tuple[str, str]:
+    """A table in the parts, or beside them, and how to take it with its like; "" for none."""
+    likely = [table for table in tables if not _README.search(table)]
+    inside = Counter(posixpath.basename(t) for t in likely if t.split("/")[0] in parts)
     if inside:
         name, n = inside.most_common(1)[0]
-        place = next(table for table in tables if posixpath.basename(table) == name)
+        place = next(table for table in likely if posixpath.basename(table) == name)
         middle = "*" if n > 1 else place.split("/")[0]
-        return f"take them from there: {_init(posixpath.join(source, middle, name))}"
-    beside = [table for table in tables if "/" not in table]
-    return f"take them from there: {_init(posixpath.join(source, beside[0]))}" if beside else ""
+        return place, f"take them from there: {_init(posixpath.join(source, middle, name))}"
+    beside = [table for table in likely if "/" not in table]
+    if not beside:
+        return "", ""
+    of_parts = [table for table in beside if split_part(posixpath.splitext(table)[0])]
+    alike = [t for t in beside if of_parts and _suffix(t) == _suffix(of_parts[0])]
+    is_whole = len(of_parts) > 1 and alike == of_parts
+    best = next((t for t in of_parts if split_part(t[: -len(_suffix(t))]) == "train"), beside[0])
+    name = f"*{_suffix(best)}" if is_whole else best
+    return best, f"take them from there: {_init(posixpath.join(source, name))}"
 
 
 def _init(*words: str) -> str:

@@ -227,7 +227,8 @@ def _case_notes(class_names: Sequence[str]) -> Iterator[str]:
 
 def _named_masks(entries: Sequence[Entry]) -> Iterator[str]:
     """Note on images whose names say that they are masks of others."""
-    if masks := find_masks([entry.path for entry in entries]):
+    masks = find_masks([entry.path for entry in entries])
+    if masks and not all(glob.startswith("*.") for glob in masks.globs):  # see `_mask_notes`
         globs = ", ".join(f'"{glob}"' for glob in masks.globs)
         yield f"{masks}; if so, set data.exclude: [{globs}]"
 

@@ -426,3 +426,40 @@ def test_links_of_a_label_file_are_followed_when_allowed(folder: Path) -> None:
 
     assert "set data.follow_links: true" in caught.value.do
     assert counts(read_image_table("d/l.csv", home=folder, follow_links=True)) == LABELS
+
+
+def test_a_folder_called_as_the_table_is(folder: Path) -> None:
+    """train.txt names the files of train/, also where val/ has others of the same names."""
+    for part in ("train", "val"):
+        (folder / part).mkdir()
+        for n in names():
+            (folder / part / f"{n}.png").write_bytes((folder / "pics" / f"{n}.png").read_bytes())
+        (folder / f"{part}.txt").write_text("".join(f"{n}.png {n[0]}\n" for n in names()))
+
+    assert set(proposed("train.txt").paths) == {f"train/{n}.png" for n in names()}
+    assert counts(proposed("*.txt")) == {"a": 24, "b": 16}
+
+
+def test_of_several_files_of_a_name_the_one_in_the_folders_of_the_path(folder: Path) -> None:
+    """Numbers come again in every class folder; the path says which is meant."""
+    for n in names():
+        place = folder / "set" / "Training" / n[0] / f"{n[1:]}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "pics" / f"{n}.png").rename(place)
+    rows = [[f"{n[0]}\\{n[1:]}.png", f"class {n[0]}"] for n in names()]
+    table(folder / "l.csv", [["archivo", "clase"], *rows])
+
+    assert counts(proposed("l.csv")) == {"class a": 12, "class b": 8}
+
+
+def test_rows_that_come_twice(folder: Path) -> None:
+    """Published tables repeat rows: said once; a file of two labels is left out by name."""
+    rows = [[f"pics/{n}.png", n[0]] for n in names()]
+    table(folder / "l.csv", [["file", "class"], *rows, rows[3], ["pics/a0.png", "b"]])
+
+    found = proposed("l.csv")
+
+    assert counts(found) == {"a": 11, "b": 8}
+    assert "rows that repeat another, dropped: 1" in found.notes
+    (problem,) = found.problems
+    assert problem.reason == "several classes: line 2, line 23"

@@ -28,6 +28,9 @@ _LIKELY = (
     "grade",
     "level",
 )
+_RECORD = frozenset(
+    {"id", "user", "index", "idx", "width", "height", "date", "time", "age", "sex"}
+)
 _BINARY = re.compile(r"[01](\.0*)?|true|false", re.IGNORECASE)
 _UNSURE = re.compile(r"(-1|0|1)(\.0*)?|")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -56,7 +59,7 @@ def propose_label(rows: Rows, *, used: Collection[str], source: str) -> tuple[st
         return (_by_text(certain, columns),)
     if block := _one_hot_block(names, columns, source=source):
         return block
-    fit = [name for name in names if _is_categorical(columns[name])]
+    fit = [name for name in names if _is_categorical(columns[name]) and not _is_of_record(name)]
     likely = certain or [name for name in fit if any(word in plain[name] for word in _LIKELY)]
     found = likely or fit
     if len(found) == 1 or (likely and _are_one(likely, columns)):
@@ -158,6 +161,12 @@ def _is_categorical(cells: Sequence[str]) -> bool:
     kinds = set(filled)
     is_measure = len(kinds) > _MOST_NUMBERS and all(_NUMBER.fullmatch(cell) for cell in kinds)
     return 2 <= len(kinds) <= max(2, len(filled) // 2) and not is_measure
+
+
+def _is_of_record(name: str) -> bool:
+    """Whether a column's name says who or what a row is, and how large; not what it shows."""
+    words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+    return bool(words & _RECORD)
 
 
 def _are_one(names: Sequence[str], columns: dict[str, list[str]]) -> bool:

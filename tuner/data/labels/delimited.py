@@ -69,7 +69,7 @@ def looks_headless(file: Path) -> bool:
     return is_image or bool(first and _NUMBER.fullmatch(first[0]))
 
 
-def raise_bad_rows(bad: Sequence[str], *, source: str) -> None:
+def raise_bad_rows(bad: Sequence[str], *, source: str, do: str = DO) -> None:
     """Raise one error for all rows that cannot mean anything; the first five are shown."""
     if bad:
         raise DataError(
@@ -77,7 +77,7 @@ def raise_bad_rows(bad: Sequence[str], *, source: str) -> None:
             + "; ".join(bad[:5])
             + (f"; and {len(bad) - 5} more" if len(bad) > 5 else ""),
             where=f"data.source: {source}",
-            do=DO,
+            do=do,
         )
 
 

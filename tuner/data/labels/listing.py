@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.config import ColumnsConfig
 from tuner.data.folder import link_note
 from tuner.data.labels.class_names import ClassNames
 from tuner.data.labels.columns import Labelled, has_header, pick
-from tuner.data.labels.delimited import raise_bad_rows
+from tuner.data.labels.delimited import DO, raise_bad_rows
 from tuner.data.labels.places import OUTSIDE, SEVERAL, Places
 from tuner.data.labels.rows import Rows, label_files, read_rows
 from tuner.data.labels.unpack import unpacked
 from tuner.data.sources import Entry, Listing, Problem, choose, split_part
 from tuner.errors import DataError
+
+REPEATED = "repeats an earlier row"
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,24 @@ def list_labels(
         rows, file.columns, source=source, group_by=file.group_by, class_names=file.class_names
     )
     places = Places(root, folders=_folders(file), follow_links=file.follow_links)
-    bases = rows.base if root == start else [""] * len(labelled.path)
+    nowhere = [""] * len(labelled.path)
     placed = [
-        places.find(path, base=base) for path, base in zip(labelled.path, bases, strict=True)
+        places.find(path, base=base, beside=beside)
+        for path, base, beside in zip(
+            labelled.path,
+            rows.base if root == start else nowhere,
+            rows.beside if root == start else nowhere,
+            strict=True,
+        )
     ]
-    raise_bad_rows(list(_bad_rows(rows, labelled, placed)), source=source)
+    is_unclear = any(reason.startswith(SEVERAL) for _, reason in placed)
+    do = "name the folder that is meant in data.images" if is_unclear else DO
+    labelled, n_repeated = _without_repeats(
+        labelled, placed, rows, may_differ=file.columns is not None
+    )
+    raise_bad_rows(list(_bad_rows(rows, labelled, placed)), source=source, do=do)
     entries, barred, notes = _entries(rows, labelled, placed)
+    notes += [f"rows that repeat another, dropped: {n_repeated}"] if n_repeated else []
     chosen, chosen_notes = choose((e.path for e in entries), include=include, exclude=exclude)
     left = set(chosen)
     kept = sorted((e for e in entries if e.path in left), key=lambda entry: entry.path)
@@ -112,6 +127,29 @@ def _folders(file: LabelFile) -> list[Path]:
     return [Path(folder).expanduser().resolve() for folder in file.images]
 
 
+def _without_repeats(
+    labelled: Labelled, placed: Sequence[tuple[str, str]], rows: Rows, *, may_differ: bool
+) -> tuple[Labelled, int]:
+    """The rows without those that say of a file what an earlier one says; how many those were.
+
+    Where `may_differ`, a file of several labels is barred by name.
+    """
+    of_file = defaultdict(list)
+    for row, (path, _) in enumerate(placed):
+        if row not in labelled.barred:
+            of_file[path].append(row)
+    barred, n_repeated = dict(labelled.barred), 0
+    for same in of_file.values():
+        kinds = {labelled.label[row] for row in same}
+        if len(kinds) == 1:
+            n_repeated += len(same) - 1
+            barred |= dict.fromkeys(same[1:], REPEATED)
+        elif may_differ:
+            barred[same[0]] = f"several classes: {rows.where[same[0]]}, {rows.where[same[-1]]}"
+            barred |= dict.fromkeys(same[1:], REPEATED)
+    return replace(labelled, barred=barred), n_repeated
+
+
 def _entries(
     rows: Rows, labelled: Labelled, placed: Sequence[tuple[str, str]]
 ) -> tuple[list[Entry], list[Problem], list[str]]:
@@ -125,7 +163,8 @@ def _entries(
     entries, barred, n_alone = [], [], 0
     for row, (path, reason) in enumerate(placed):
         if row in labelled.barred:
-            barred.append(Problem(path, labelled.barred[row]))
+            reason = labelled.barred[row]
+            barred += [] if reason == REPEATED else [Problem(path, reason)]
             continue
         group = None
         if labelled.group is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import unicodedata
@@ -39,22 +40,27 @@ class Places:
         self.n_by_name = 0
         self._stems: dict[str, dict[str, list[str]]] = {}
 
-    def find(self, path: str, *, base: str = "") -> tuple[str, str]:
+    def find(self, path: str, *, base: str = "", beside: str = "") -> tuple[str, str]:
         """POSIX path under the root as it is on disk, and the reason that bars it or "".
 
         Args:
             path: As the label file has it.
             base: Folder of the label file below the root.
+            beside: Folder there that is called as the file is: ``train/`` of ``train.txt``.
         """
         if not self.folders:
-            return self._from(self.root / base, path)
-        found = [self._from(folder, path) for folder in self.folders]
-        here = sorted({place for place, reason in found if reason not in (MISSING, OUTSIDE)})
+            found = self._from(self.root / base, path)
+            if found[1] == MISSING and beside:
+                there = self._from(self.root / beside, path)
+                return there if there[1] != MISSING else found
+            return found
+        found_in = [self._from(folder, path) for folder in self.folders]
+        here = sorted({place for place, reason in found_in if reason not in (MISSING, OUTSIDE)})
         here = here or self._by_name(path)
         if len(here) > 1:
             return path, f"{SEVERAL} {here[0]} and {here[1]}"
         if not here:
-            return found[0] if len(found) == 1 else (path, MISSING)
+            return found_in[0] if len(found_in) == 1 else (path, MISSING)
         return here[0], self._barred(here[0])
 
     def _from(self, start: Path, path: str) -> tuple[str, str]:
@@ -94,15 +100,19 @@ class Places:
         return self._stems[parent].get(name, [])
 
     def _by_name(self, path: str) -> list[str]:
-        """Images below the folders with the path's name, else with its stem."""
+        """Images below the folders with the path's name, else with its stem.
+
+        Of several those are left whose folders are those of the path, as far up as any are.
+        """
         names, stems = self._below
         for spelt in _spellings(path):
-            name = posixpath.basename(spelt)
+            above, name = posixpath.split(spelt)
             stem, suffix = posixpath.splitext(name)
             stem = stem if suffix.lower() in IMAGE_SUFFIXES else name
             if found := names.get(name) or stems.get(stem):
                 self.n_by_name += 1
-                return found
+                alike = [_n_alike(above, posixpath.dirname(place)) for place in found]
+                return [p for p, n in zip(found, alike, strict=True) if n == max(alike)]
         return []
 
     @cached_property
@@ -121,6 +131,12 @@ class Places:
             {name: sorted(places) for name, places in names.items()},
             {stem: sorted(places) for stem, places in stems.items()},
         )
+
+
+def _n_alike(one: str, other: str) -> int:
+    """How many folders, from the last one up, two paths have in common."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1] != "", pairs))
 
 
 def _spellings(path: str) -> Iterator[str]:

@@ -34,6 +34,7 @@ class Rows:
             header). Empty text where there is nothing.
         where: Place of each row in its file, for messages.
         base: Folder of each row's file, POSIX, relative to the common one.
+        beside: Folder there that is called as the file is; "" where there is none.
         spaced: By column, how many cells had spaces around them.
         barred: Rows that cannot be used, with the reason.
         class_names: Names that the file itself gives to labels that are numbers.
@@ -43,6 +44,7 @@ class Rows:
     cells: pd.DataFrame
     where: Sequence[str]
     base: Sequence[str] = ()
+    beside: Sequence[str] = ()
     spaced: Mapping[str, int] = field(default_factory=dict)
     barred: Mapping[int, str] = field(default_factory=dict)
     class_names: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +111,8 @@ def read_rows(source: str, *, has_header: bool) -> tuple[Path, Rows]:
     folder, files = label_files(source)
     read = [_read_file(file, has_header=has_header) for file in files]
     if len(read) == 1 and Path(source).expanduser().is_file():
-        return folder, replace(read[0], base=[""] * len(read[0].cells))
+        n = len(read[0].cells)
+        return folder, replace(read[0], base=[""] * n, beside=[_beside(files[0], folder)] * n)
     return folder, _joined(folder, files, read)
 
 
@@ -124,6 +127,11 @@ def _read_file(file: Path, *, has_header: bool) -> Rows:
     if suffix in (".jsonl", ".ndjson"):
         return read_lines(file)
     return read_json(file) if suffix == ".json" else read_parquet(file)
+
+
+def _beside(file: Path, folder: Path) -> str:
+    place = file.with_suffix("")
+    return place.relative_to(folder).as_posix() if place.is_dir() else ""
 
 
 def _joined(folder: Path, files: Sequence[Path], read: Sequence[Rows]) -> Rows:
@@ -155,6 +163,11 @@ def _joined(folder: Path, files: Sequence[Path], read: Sequence[Rows]) -> Rows:
         ],
         base=[
             base for base, rows in zip(bases, read, strict=True) for _ in range(len(rows.cells))
+        ],
+        beside=[
+            _beside(file, folder)
+            for file, rows in zip(files, read, strict=True)
+            for _ in range(len(rows.cells))
         ],
         spaced={name: sum(rows.spaced.get(name, 0) for rows in read) for name in first},
         barred={

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES
-from tuner.data.labels.places import MISSING, OUTSIDE, Places
+from tuner.data.labels.places import MISSING, OUTSIDE, SEVERAL, Places
 from tuner.data.labels.rows import FILE, FOLDER, Rows
 from tuner.errors import DataError
 from tuner.text import shortened, some
@@ -38,7 +36,7 @@ class Found:
     images: tuple[str, ...] = ()
 
 
-_Find = Callable[[str, str], str | None]  # path and folder of the label file to the file, or None
+_Find = Callable[[str, str, str], str | None]  # path and its file's folders to the image, or None
 
 
 def find_images(
@@ -79,59 +77,43 @@ def _ways(start: Path, *, root: str | None, images: Sequence[str]) -> Iterator[t
     """Ways to find a file, the plainest first."""
     if images:
         folders = [Path(folder).expanduser().resolve() for folder in images]
-        yield "named", _by_places(Places(Path(os.path.commonpath(folders)), folders=folders))
+        yield "named", _by(Places(Path(os.path.commonpath(folders)), folders=folders))
         return
     top = Path(root).expanduser().resolve() if root else start
-    yield "path", _by_places(Places(top))
-    yield "name", _by_name(top)
-    yield (
-        "absolute",
-        lambda path, _: path if os.path.isabs(path) and os.path.isfile(path) else None,
+    yield "path", _by(Places(top))
+    yield "name", _by(Places(top, folders=[top]))
+    yield "absolute", lambda path, *_: path if _is_absolute_file(path) else None
+    is_bare = not any(
+        Path(file).suffix.lower() in IMAGE_SUFFIXES for file in walk_folder(top).files
     )
-    if root is None and start.parent not in (Path("/"), Path.home(), Path.home().parent):
-        yield "name", _by_name(start.parent)
+    if (
+        root is None
+        and is_bare
+        and start.parent not in (Path("/"), Path.home(), Path.home().parent)
+    ):
+        yield "name", _by(Places(start.parent, folders=[start.parent]))
 
 
-def _by_places(places: Places) -> _Find:
-    def find(path: str, base: str) -> str | None:
-        place, reason = places.find(path, base=base)
-        return None if reason in (MISSING, OUTSIDE) else str(places.root / place)
-
-    return find
+def _is_absolute_file(path: str) -> bool:
+    return os.path.isabs(path) and os.path.isfile(path)
 
 
-def _by_name(top: Path) -> _Find:
-    """Finder of images anywhere below a folder by their name, else by their stem."""
-
-    @functools.cache
-    def below() -> tuple[dict[str, str], dict[str, str]]:
-        names, stems = {}, {}
-        for file in sorted(walk_folder(top).files, reverse=True):
-            stem, suffix = posixpath.splitext(posixpath.basename(file))
-            if suffix.lower() in IMAGE_SUFFIXES:
-                names[stem + suffix] = stems[stem] = file
-        return names, stems
-
-    def find(path: str, base: str) -> str | None:
-        del base  # by name alone
-        names, stems = below()
-        name = posixpath.basename(path.replace("\\", "/"))
-        stem, suffix = posixpath.splitext(name)
-        stem = stem if suffix.lower() in IMAGE_SUFFIXES else name
-        file = names.get(name) or (stems.get(stem) if stem else None)
-        return None if file is None else str(top / file)
+def _by(places: Places) -> _Find:
+    def find(path: str, base: str, beside: str) -> str | None:
+        place, reason = places.find(path, base=base, beside=beside)
+        is_there = reason not in (MISSING, OUTSIDE) and not reason.startswith(SEVERAL)
+        return str(places.root / place) if is_there else None
 
     return find
 
 
 def _share(rows: Rows, column: str, find: _Find) -> float:
     """Share of some cells, from everywhere in the table, that are files."""
-    cells, bases = rows.column(column), rows.base
-    step = max(1, len(cells) // _SAMPLE)
-    sample = [(cells[i], bases[i]) for i in range(0, len(cells), step) if cells[i]]
+    cells = list(zip(rows.column(column), rows.base, rows.beside, strict=True))
+    sample = [cell for cell in cells[:: max(1, len(cells) // _SAMPLE)] if cell[0]]
     if len(set(sample)) * 2 < len(sample):
         return 0.0  # a path is no value that comes again and again
-    return sum(find(cell, base) is not None for cell, base in sample) / max(1, len(sample))
+    return sum(find(*cell) is not None for cell in sample) / max(1, len(sample))
 
 
 def _found(
@@ -145,8 +127,8 @@ def _found(
     root: str | None,
     images: Sequence[str],
 ) -> Found:
-    cells = zip(rows.column(column), rows.base, strict=True)
-    files = [file for cell, base in cells if cell and (file := find(cell, base))]
+    cells = list(zip(rows.column(column), rows.base, rows.beside, strict=True))
+    files = [file for cell in cells if cell[0] and (file := find(*cell))]
     if way == "path":
         return Found(column=column, n=len(files), root=root)
     if way == "named":
@@ -155,7 +137,8 @@ def _found(
     common = os.path.commonpath(folders)
     if way == "absolute":
         return Found(column=column, n=len(files), root=_as_typed(common, source))
-    folders = folders if len(folders) <= _MOST_FOLDERS else [common]
+    is_by_folder = any("/" in cell.replace("\\", "/") for cell, *_ in cells[:_SAMPLE])
+    folders = [common] if is_by_folder or len(folders) > _MOST_FOLDERS else folders
     typed = tuple(_as_typed(folder, source) for folder in folders)
     return Found(column=column, n=len(files), root=root if len(typed) > 1 else None, images=typed)
 

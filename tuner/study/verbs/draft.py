@@ -14,7 +14,7 @@ from tuner.data.folder import walk_folder
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.propose import Proposal, propose_labels
 from tuner.data.labels.rows import is_label_source
-from tuner.data.layouts import find_masks, refuse_layout
+from tuner.data.layouts import find_masks, nested_classes, refuse_layout
 from tuner.data.mirrored import mirrored_classes
 from tuner.errors import DataError, UsageError
 from tuner.files import write_whole
@@ -128,11 +128,13 @@ def _propose(
     masks = find_masks(sorted(walk_folder(root).files)) if not include else None
     globs = [glob for glob in masks.globs if glob not in exclude] if masks else []
     refuse_layout(root, source=data, include=include, exclude=[*exclude, *globs])
+    nested = nested_classes(root, include=include, exclude=[*exclude, *globs])
+    said = [f"nested   {nested}"] if nested else []
     if not globs:
-        return Proposal()
-    said = f"masks    {masks}; left out by data.exclude, or taken with --as-is"
+        return Proposal(said=tuple(said))
+    said.append(f"masks    {masks}; left out by data.exclude, or taken with --as-is")
     return Proposal(
-        {"exclude": [*exclude, *globs]}, {"exclude": f"{masks}; [] takes them"}, (said,)
+        {"exclude": [*exclude, *globs]}, {"exclude": f"{masks}; [] takes them"}, tuple(said)
     )
 
 
