@@ -175,6 +175,16 @@ def test_parts_with_tables_beside_other_folders(data: Path, picture: Picture) ->
     assert "take them from there: tuner init data/train/_classes.csv" in refused(data)
 
 
+def test_parts_with_tables_and_a_few_class_folders(data: Path, picture: Picture) -> None:
+    """Images sorted by hand beside those of the export are fewer: the table is named."""
+    names = [f"train/{i}.png" for i in range(9)] + [f"train/{c}/1.png" for c in "xy"]
+    fill(data, picture, [*names, "test/1.png"])
+    assert refused(data) == ""
+    (data / "train" / "_classes.csv").write_text("x")
+
+    assert "tuner init data/train/_classes.csv" in refused(data)
+
+
 def test_tables_of_the_parts_beside_them(data: Path, picture: Picture) -> None:
     """train.csv and test.csv beside train/ and test/ are taken together, a README never."""
     fill(data, picture, ["train/1.png", "test/2.png"])

@@ -210,9 +210,9 @@ def _parts_without_classes(
     """Refuse train/ and test/ that hold images directly."""
     parts = [top for top in tree if split_part(top)]
     table, do = _table_command(tables, parts, source)
-    if not parts or any(tree[top] for top in parts):
-        return
-    if len(parts) < len(tree) and not (table and "/" in table):
+    inside = [path.count("/") == 1 for path in paths if path.split("/")[0] in parts]
+    is_mixed = any(tree[top] for top in parts) or len(parts) < len(tree)
+    if not inside or sum(inside) * 2 < len(inside) or (is_mixed and "/" not in table):
         return
     raise UsageError(
         f"{_and(parts)} {'are parts' if len(parts) > 1 else 'is a part'} of a split, not classes"

@@ -463,3 +463,11 @@ def test_rows_that_come_twice(folder: Path) -> None:
     assert "rows that repeat another, dropped: 1" in found.notes
     (problem,) = found.problems
     assert problem.reason == "several classes: line 2, line 23"
+
+
+def test_the_class_in_words_is_taken_before_its_number(folder: Path) -> None:
+    """Where a column names what another numbers, the study shows names."""
+    rows = [[f"pics/{n}.png", {"a": "cat", "b": "dog"}[n[0]], "ab".index(n[0])] for n in names()]
+    table(folder / "l.csv", [["path", "name", "label"], *rows])
+
+    assert counts(proposed("l.csv")) == {"cat": 12, "dog": 8}

@@ -56,14 +56,14 @@ def propose_label(rows: Rows, *, used: Collection[str], source: str) -> tuple[st
         if plain[name] in _CERTAIN and (kinds[name] > 1 or _is_list(columns[name][0]))
     ]
     if len(certain) == 1 or (certain and _are_one(certain, columns)):
-        return (_by_text(certain, columns),)
+        return (_in_words(_by_text(certain, columns), names, columns),)
     if block := _one_hot_block(names, columns, source=source):
         return block
     fit = [name for name in names if _is_categorical(columns[name]) and not _is_of_record(name)]
     likely = certain or [name for name in fit if any(word in plain[name] for word in _LIKELY)]
     found = likely or fit
     if len(found) == 1 or (likely and _are_one(likely, columns)):
-        return (_by_text(found, columns),)
+        return (_in_words(_by_text(found, columns), names, columns),)
     if found and _complete_one_another([columns[name] for name in found]):
         return tuple(found)
     raise _unclear(found or names, columns, source=source)
@@ -178,6 +178,16 @@ def _are_one(names: Sequence[str], columns: dict[str, list[str]]) -> bool:
 def _by_text(names: Sequence[str], columns: dict[str, list[str]]) -> str:
     """Of columns that say the same, the one in words."""
     return min(names, key=lambda name: all(_NUMBER.fullmatch(cell) for cell in columns[name]))
+
+
+def _in_words(chosen: str, names: Sequence[str], columns: dict[str, list[str]]) -> str:
+    """The column in words that says what a column of numbers says, where there is one."""
+    if not are_numbers(sorted(set(columns[chosen]))):
+        return chosen
+    for name in names:
+        if not are_numbers(sorted(set(columns[name]))) and _are_one([chosen, name], columns):
+            return name
+    return chosen
 
 
 def _complete_one_another(cells: Sequence[Sequence[str]]) -> bool:
