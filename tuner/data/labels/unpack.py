@@ -89,6 +89,8 @@ def _write(folder: Path, files: Sequence[Path]) -> None:
                     path.write_bytes(picture.content)
                     table.writerow([picture.name, picture.label, picture.split])
     except OSError as error:
+        if (folder / "labels.csv").is_file():
+            return  # somebody else was faster
         raise DataError(
             f"the pictures inside {files[0].name} cannot be written: {error.strerror or error}",
             where=str(folder),
