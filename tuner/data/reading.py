@@ -18,6 +18,7 @@ from tuner.data.image_table import ImageTable
 from tuner.data.images import IMAGE_SUFFIXES
 from tuner.data.manifest import MISSING, list_manifest
 from tuner.data.scan import Scanned, scan
+from tuner.data.seen import Range, seen_notes, seen_rule
 from tuner.data.sources import Entry, Listing, Problem
 from tuner.errors import DataError
 from tuner.text import some
@@ -31,6 +32,7 @@ def read_image_table(
     group_by: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    value_range: Range = "full",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageTable:
     """Read all that is known of the images before any network; they are not split yet.
@@ -47,6 +49,7 @@ def read_image_table(
         include: Globs of files to take (see `sources.glob_pattern`); by default every known
             image suffix.
         exclude: Globs of files to leave out.
+        value_range: Values of gray of more than 8 bits that become black and white.
         on_progress: Called with (files done, files in all).
 
     Raises:
@@ -71,7 +74,16 @@ def read_image_table(
     ]
     listing = dataclasses.replace(listing, entries=tuple(barred))
     _check_classes(listing, folder=folder, where=where)
-    return _assemble(listing, root=folder, seen=seen)
+    return _with_rule(_assemble(listing, root=folder, seen=seen), seen, value_range)
+
+
+def _with_rule(table: ImageTable, seen: dict[str, Scanned], wanted: Range) -> ImageTable:
+    """The table with how its files are read, and what is to be known of them."""
+    used = {path: seen[path] for path in table.paths}
+    rule = seen_rule(used, wanted)
+    mended = [Problem(path, one.mended) for path, one in used.items() if one.mended]
+    notes = (*table.notes, *seen_notes(used, rule, wanted))
+    return dataclasses.replace(table, rule=rule, notes=notes, mended=tuple(mended))
 
 
 def _list_source(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.config import StudyConfig, dump_study, incomparable_changes, resolve_alpha
+from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.image_table import ImageTable
 from tuner.data.reading import read_image_table
 from tuner.data.split import make_split
@@ -35,7 +36,7 @@ def read_images(
     Raises:
         DataError: If the images or the manifest cannot be used.
     """
-    return read_image_table(
+    table = read_image_table(
         config.data.source,
         home=home.path,
         root=config.data.root,
@@ -44,6 +45,8 @@ def read_images(
         exclude=config.data.exclude,
         on_progress=on_progress,
     )
+    folder = StudyFolder(home.studies / config.name)
+    return replace(table, rule=folder.rule) if folder.exists else table
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
@@ -158,6 +161,8 @@ def create_study_folder(
         "split_fingerprint": table.split_fingerprint,
         "problems": [[p.path, p.reason] for p in table.problems],
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "decode": DECODE,
+        "range": table.rule.range,
         "id": secrets.token_hex(16),  # tells two homes apart that began the same study at once
         **about,
     }
@@ -170,6 +175,7 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable)
     Raises:
         StudyError: If a setting or an image that matters has changed; names which.
     """
+    _check_decode(folder, table)
     changes = incomparable_changes(folder.config, config)
     if changes:
         raise StudyError(
@@ -196,6 +202,21 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable)
         + (", ".join(said) or "labels or groups differ"),
         where=str(table.root),
         do="restore them, or give the study another name to start anew on what is there",
+    )
+
+
+def _check_decode(folder: StudyFolder, table: ImageTable) -> None:
+    """Refuse to go on with a study of tuner 1 whose images it read wrongly: none would compare."""
+    if folder.decode != OLD_DECODE or not table.mended:
+        return
+    first, n_images = table.mended[0], len(table.mended)
+    found = "1 image" if n_images == 1 else f"{n_images:,} images"
+    raise StudyError(
+        f"study '{folder.name}' began when tuner read {found} wrongly, for example {first.path} "
+        f"({first.reason}); new trials could not be compared with its own",
+        where=str(folder.path),
+        do="what it has found can still be shown and exported; to search on, give the study "
+        "another name and begin anew",
     )
 
 

@@ -16,7 +16,9 @@ import keras
 import numpy as np
 
 from tuner.arrays import Float32, UInt8
-from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes
+from tuner.data.decoding.resize import DECODE
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
+from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
 from tuner.model.archive import read_card
 from tuner.text import first_line
@@ -47,11 +49,16 @@ class Classifier:
         class_names: In the order of every row of probabilities.
         resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3).
         classify: From there to probabilities, float32 (batch, n_classes).
+        image_px: Side to which the image reader resizes, which gives the same pixels as
+            `resize`; None for models of older studies, whose `resize` is another.
+        rule: How files are read.
     """
 
     class_names: tuple[str, ...]
     resize: Any
     classify: Any
+    image_px: int | None = None
+    rule: PixelRule = EACH_FILE
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -60,7 +67,8 @@ def load_classifier(path: Path) -> Classifier:
     Raises:
         ExportError: If it is no model of tuner, or holds code.
     """
-    names = read_card(path).get("class_names")
+    card = read_card(path)
+    names = card.get("class_names")
     if not isinstance(names, list) or path.suffix != ".keras":  # by another name Keras reads HDF5
         raise ExportError(
             "not a .keras model with class names",
@@ -75,6 +83,7 @@ def load_classifier(path: Path) -> Classifier:
             tuple(map(str, names)),
             keras.Model(model.input, small),
             keras.Model(small, model.output),
+            **_reading(card),
         )
         fits = model.output.shape[-1] == len(names)
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
@@ -87,6 +96,16 @@ def load_classifier(path: Path) -> Classifier:
     if not fits:
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
     return found
+
+
+def _reading(card: dict[str, Any]) -> dict[str, Any]:
+    """How the model's files are read, by its card: `image_px` and `rule` of a `Classifier`."""
+    limits = card.get("range")
+    is_shared = card.get("decode") == DECODE
+    return {
+        "image_px": int(card["image_px"]) if is_shared else None,
+        "rule": EACH_FILE if limits is None else PixelRule((float(limits[0]), float(limits[1]))),
+    }
 
 
 def list_images(arguments: Sequence[str]) -> tuple[list[str], list[Prediction]]:
@@ -126,24 +145,29 @@ def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Pred
     """Classify files of any size, in their order; the next ones are decoded meanwhile."""
     waiting = iter(files)
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-        reads = deque(_start(pool, islice(waiting, 2 * _BATCH)))
+        reads = deque(_start(pool, islice(waiting, 2 * _BATCH), classifier))
         while reads:
             part = [reads.popleft() for _ in range(min(_BATCH, len(reads)))]
-            reads.extend(_start(pool, islice(waiting, len(part))))
+            reads.extend(_start(pool, islice(waiting, len(part)), classifier))
             yield from _predict_batch(classifier, part)
 
 
 _Read = tuple[str, "Future[UInt8 | str]"]
 
 
-def _start(pool: ThreadPoolExecutor, paths: Iterable[str]) -> Iterator[_Read]:
-    return ((path, pool.submit(_decode, path)) for path in paths)
+def _start(
+    pool: ThreadPoolExecutor, paths: Iterable[str], classifier: Classifier
+) -> Iterator[_Read]:
+    return ((path, pool.submit(_decode, path, classifier)) for path in paths)
 
 
-def _decode(path: str) -> UInt8 | str:
-    """Pixels of a file at its own size, or why there are none."""
+def _decode(path: str, classifier: Classifier) -> UInt8 | str:
+    """Pixels of a file, at its own size where the model is to resize them, or why none."""
+    rule, image_px = classifier.rule, classifier.image_px
     try:
-        return np.asarray(decode_rgb(read_bytes(Path(path)), name=path))
+        if image_px is None:
+            return np.asarray(decode_rgb(read_bytes(Path(path)), name=path, rule=rule))
+        return read_image(Path(path), image_px=image_px, rule=rule)
     except DataError as error:
         return error.what
 
@@ -159,6 +183,8 @@ def _predict_batch(classifier: Classifier, part: Sequence[_Read]) -> list[Predic
 
 
 def _resized(classifier: Classifier, pixels: UInt8) -> Float32:
+    if classifier.image_px is not None:
+        return pixels.astype(np.float32)
     found: Float32 = keras.ops.convert_to_numpy(classifier.resize(pixels[None]))[0]
     return found
 
