@@ -66,9 +66,11 @@ def test_an_older_study_of_misread_images_is_told_to_begin_anew(begun):
 
 
 def test_the_range_that_a_study_began_with_is_kept(tmp_path):
-    """It is stored when the study begins and not looked for again."""
+    """It is stored when the study begins; images that would be read otherwise are refused."""
     config, home = small_config(), Home(tmp_path)
-    table = replace(read_images(config, home), rule=PixelRule((0.0, 4095.0)))
-    folder = open_study(config, table, home)
-    assert folder.images.rule.range == (0.0, 4095.0)
-    assert read_images(config, home).rule == folder.rule == PixelRule((0.0, 4095.0))
+    table = read_images(config, home)
+    begun = replace(table, rule=PixelRule((0.0, 4095.0)))
+    open_study(config, begun, home)
+    assert open_study(config, begun, home).rule == PixelRule((0.0, 4095.0))
+    with pytest.raises(StudyError, match=r"data.range: \[0, 4095\] -> full"):
+        open_study(config, table, home)

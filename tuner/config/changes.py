@@ -15,6 +15,7 @@ _FREE_KEYS = frozenset(
     {
         "data.source",
         "data.root",
+        "data.range",  # what it comes to is compared
         "search.trials",
         "search.sampler",
         "search.pruner",

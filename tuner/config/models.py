@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 from tuner.config.validation import Rule
@@ -39,6 +47,19 @@ def _not_empty(items: tuple[str, ...]) -> tuple[str, ...]:
     if not items:
         raise _broken("the list is empty; name at least one, for example [none]")
     return items
+
+
+def _value_range(value: Any) -> str | tuple[float, float]:
+    if value in ("auto", "full"):
+        return str(value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        is_number = [isinstance(v, int | float) and not isinstance(v, bool) for v in value]
+        if all(is_number) and all(map(math.isfinite, value)) and value[0] < value[1]:
+            return float(value[0]), float(value[1])
+    raise _broken(
+        f"must be auto, full, or the values that become black and white, such as [0, 4095], "
+        f"not {to_flow(value)}"
+    )
 
 
 # YAML gives lists where the models keep tuples; items stay strict.
@@ -82,6 +103,9 @@ class DataConfig(_Block):
         default=None,
         description="manifest column | near_duplicates: kept on one side of each split",
     )
+    range: Annotated[
+        Literal["auto", "full"] | tuple[float, float], BeforeValidator(_value_range)
+    ] = Field(default="full", description="of gray beyond 8 bits: auto | full | [black, white]")
     include: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
         default=(), description='only files like these, for example "*.jpg"; empty: all'
     )

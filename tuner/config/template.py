@@ -55,7 +55,13 @@ def study_template(
     """
     path = path or os.path.join("studies", f"{name}.yaml")
     defaults = {name: h.default_for(len(classes)) for name, h in HYPERPARAMETERS.items()}
-    data = {"source": source, "root": root, "image_px": image_px, "group_by": group_by}
+    data = {
+        "source": source,
+        "root": root,
+        "image_px": image_px,
+        "group_by": group_by,
+        "range": "auto",
+    }
     search = {"trials": trials, **defaults}
     config = parse_study(
         to_yaml({"name": name, "data": data, "search": search}), source=escaped(path)

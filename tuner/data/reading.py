@@ -18,7 +18,7 @@ from tuner.data.image_table import ImageTable
 from tuner.data.images import IMAGE_SUFFIXES
 from tuner.data.manifest import MISSING, list_manifest
 from tuner.data.scan import Scanned, scan
-from tuner.data.seen import Range, seen_notes, seen_rule
+from tuner.data.seen import DICOM_PATIENT, Range, seen_notes, seen_rule, with_patients
 from tuner.data.sources import Entry, Listing, Problem
 from tuner.errors import DataError
 from tuner.text import some
@@ -45,7 +45,8 @@ def read_image_table(
             manifest ``.csv``, or ``digits``.
         home: Where the digits and what was learnt of the files are kept.
         root: Folder that a manifest's paths are relative to; by default the manifest's own.
-        group_by: Column of a manifest that says which images belong together.
+        group_by: Column of a manifest that says which images belong together, or
+            ``dicom_patient``.
         include: Globs of files to take (see `sources.glob_pattern`); by default every known
             image suffix.
         exclude: Globs of files to leave out.
@@ -57,7 +58,12 @@ def read_image_table(
             image each.
     """
     folder, where, listing = _list_source(
-        source, home=home, root=root, group_by=group_by, include=include, exclude=exclude
+        source,
+        home=home,
+        root=root,
+        group_by=None if group_by == DICOM_PATIENT else group_by,
+        include=include,
+        exclude=exclude,
     )
     usable = [entry for entry in listing.entries if not entry.reason]
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
@@ -72,6 +78,8 @@ def read_image_table(
         dataclasses.replace(entry, reason=entry.reason or seen[entry.path].reason)
         for entry in listing.entries
     ]
+    if group_by == DICOM_PATIENT:
+        barred = with_patients(barred, seen, where=where)
     listing = dataclasses.replace(listing, entries=tuple(barred))
     _check_classes(listing, folder=folder, where=where)
     return _with_rule(_assemble(listing, root=folder, seen=seen), seen, value_range)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from tuner.data.decoding.gray import common_range
 from tuner.data.decoding.rule import PixelRule
 from tuner.data.scan import Scanned
+from tuner.data.sources import Entry
+from tuner.errors import DataError
 from tuner.text import some
+
+DICOM_PATIENT = "dicom_patient"  # value of `data.group_by` that is no column
 
 Range = Literal["auto", "full"] | tuple[float, float]
 
@@ -16,7 +21,6 @@ Range = Literal["auto", "full"] | tuple[float, float]
 _ODD: dict[str, Callable[[Scanned], bool]] = {
     "hold one value only and show nothing": lambda seen: seen.is_flat,
     "have several pages or frames, of which the first is read": lambda seen: seen.n_pages > 1,
-    "have several windows, of which the first is shown": lambda seen: bool(seen.window),
 }
 
 
@@ -34,12 +38,36 @@ def seen_rule(seen: Mapping[str, Scanned], wanted: Range) -> PixelRule:
     return PixelRule(wanted)
 
 
+def with_patients(
+    entries: Sequence[Entry], seen: Mapping[str, Scanned], *, where: str
+) -> list[Entry]:
+    """Entries in groups by their DICOM patient; a picture that names none is a group itself.
+
+    Raises:
+        DataError: If none names a patient.
+    """
+    patients = {entry.path: seen[entry.path].patient for entry in entries if entry.path in seen}
+    if not any(patients.values()):
+        raise DataError(
+            "no image is a DICOM file that names its patient",
+            where=f"data.group_by: {DICOM_PATIENT}, {where}",
+            do="leave data.group_by out, or set near_duplicates",
+        )
+    return [replace(one, group=patients.get(one.path) or one.path) for one in entries]
+
+
 def seen_notes(seen: Mapping[str, Scanned], rule: PixelRule, wanted: Range) -> Iterator[str]:
     """What a reader should know of the files, in sentences."""
     yield from _range_notes(seen, rule, wanted)
     for what, is_odd in _ODD.items():
         if paths := [path for path, one in seen.items() if is_odd(one)]:
             yield f"{_files(len(paths))} {what}: {some(paths)}"
+    windows = {path: one.window for path, one in seen.items() if one.window and not rule.range}
+    for path, window in list(windows.items())[:1]:
+        yield (
+            f"{_files(len(windows))} could be shown through several windows, and are through the "
+            f"first: {path}, {window}; data.range: [low, high] fixes one for all"
+        )
     patients = {one.patient for one in seen.values() if one.patient}
     if patients:
         yield (

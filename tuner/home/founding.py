@@ -43,10 +43,13 @@ def read_images(
         group_by=None if config.data.group_by == NEAR_DUPLICATES else config.data.group_by,
         include=config.data.include,
         exclude=config.data.exclude,
+        value_range=config.data.range,
         on_progress=on_progress,
     )
     folder = StudyFolder(home.studies / config.name)
-    return replace(table, rule=folder.rule) if folder.exists else table
+    if not folder.exists:
+        return table
+    return replace(table, rule=replace(table.rule, order=folder.rule.order))
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
@@ -177,6 +180,8 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable)
     """
     _check_decode(folder, table)
     changes = incomparable_changes(folder.config, config)
+    if folder.rule != table.rule:
+        changes.append(f"data.range: {folder.rule.words} -> {table.rule.words}")
     if changes:
         raise StudyError(
             f"study '{folder.name}' was begun with other settings: " + "; ".join(changes),

@@ -28,7 +28,10 @@ from tuner.home.records import Record, load_records
 from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
-_YOUNGER = {("training", "mode")}  # keys that studies of the first version do not hold
+_YOUNGER = {
+    ("training", "mode"),
+    ("data", "range"),
+}  # keys that studies of the first version do not hold
 
 
 class _About(BaseModel):

@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.arrays import Int64
 from tuner.data.image_table import ImageTable
+from tuner.data.seen import DICOM_PATIENT
 from tuner.errors import DataError
 from tuner.ground import (
     Ground,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from tuner.training.plan import Plan
 
 
+_NO_COLUMNS = (NEAR_DUPLICATES, DICOM_PATIENT)  # values of `data.group_by`
+
+
 @dataclass(frozen=True)
 class FinalTraining:
     """What a configuration was trained to, before it is written.
@@ -57,7 +61,7 @@ def with_images(export: Export, data: str | None) -> Export:
     if data is None:
         return export
     changes: dict[str, str | None] = {"source": data, "root": None}
-    if not data.lower().endswith(".csv") and export.config.data.group_by != NEAR_DUPLICATES:
+    if not data.lower().endswith(".csv") and export.config.data.group_by not in _NO_COLUMNS:
         changes["group_by"] = None  # a column of the manifest that the study had
     images = export.config.data.model_copy(update=changes)
     return replace(export, config=export.config.model_copy(update={"data": images}))

@@ -109,6 +109,7 @@ class Study:
         """
         stem = name or safe_study_name(Path(data).resolve().stem)
         source = {"source": str(data), "image_px": image_px, "group_by": group_by}
+        source["range"] = "auto"
         text = to_yaml({"name": stem, "data": source})
         return cls(parse_study(text, source=str(data), overrides=overrides), **places)
 

@@ -103,23 +103,25 @@ def _gray(file: Any, values: Any, limits: tuple[float, float] | None) -> tuple[U
     known = apply_modality_lut(values, file)
     if limits is None and ("VOILUTSequence" in file or "WindowWidth" in file):
         shown = np.asarray(apply_voi_lut(known, file, index=0), dtype=np.float64)
-        black, white = _shown_ends(file)
+        black, white = _ends(file)
         return np.rint((shown - black) * (255 / (white - black))).clip(0, 255).astype(
             np.uint8
         ), None
     if not np.array_equal(known, values):
         gray = Gray(np.asarray(known, dtype=np.float64))
-    elif file.PixelRepresentation == 0 and file.BitsStored <= 16:
+        ends = _ends(file)
+        return gray.levels(limits or (min(ends), max(ends))), gray.span
+    if file.PixelRepresentation == 0 and file.BitsStored <= 16:
         gray = Gray(values, top=2**file.BitsStored - 1)
     else:
         gray = Gray(values)
     return gray.levels(limits), gray.span
 
 
-def _shown_ends(file: Any) -> tuple[float, float]:
-    """Black and white of what `apply_voi_lut` gives, which is in modality units.
+def _ends(file: Any) -> tuple[float, float]:
+    """Black and white of a VOI look-up table, or else the ends of what the file could hold.
 
-    Those of a window are the ends of what the file could hold, as pydicom computes them.
+    In modality units, as pydicom computes them for its windows.
     """
     if "VOILUTSequence" in file:
         return 0.0, float(2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1)

@@ -6,7 +6,7 @@ camera in 16, or floats without any range. What a whole data set uses is its pix
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from tuner.arrays import UInt8
 # A float picture of 0 to 1 that was resized with overshoot is still one of 0 to 1.
 _OVERSHOOT = 0.05
 _TOPS = (1, 255, 65535)
+_BITS = (1, *(2**bits - 1 for bits in range(8, 17)))
 
 Kind = Literal["16 bits", "integers", "floats"]
 
@@ -94,15 +95,17 @@ class Gray:
 def common_range(spans: Iterable[Span]) -> tuple[float, float] | None:
     """The range that the pictures of a data set use together; None for each file's own.
 
-    Of 16-bit files the fewest bits that hold all values; of files without any declared depth what
-    `Gray.levels` takes of one file, of all of them. Both kinds together share no scale.
+    Of 16-bit files the fewest bits that hold all values; of files without any declared depth 0-1
+    (floats only, a slight overshoot is cut off), or as many bits, else all from their minimum to
+    their maximum. Both kinds together share no scale.
     """
     found = list(spans)
     if not found or len({span.kind == "16 bits" for span in found}) > 1:
         return None
     low, high = min(span.low for span in found), max(span.high for span in found)
     if found[0].kind != "16 bits":
-        return _narrowest(low, high, is_float=any(span.kind == "floats" for span in found))
+        is_float = any(span.kind == "floats" for span in found)
+        return _narrowest(low, high, is_float=is_float, tops=_BITS)
     bits = max(8, int(high).bit_length())
     return None if bits >= 16 else (0.0, float(2**bits - 1))
 
@@ -127,11 +130,16 @@ def _undeclared(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _narrowest(
-    low: float, high: float, *, is_float: bool, slack: float = _OVERSHOOT
+    low: float,
+    high: float,
+    *,
+    is_float: bool,
+    slack: float = _OVERSHOOT,
+    tops: Sequence[int] = _TOPS,
 ) -> tuple[float, float]:
     """The narrowest of the usual ranges that holds these values, else their own."""
     slack = slack if is_float else 0.0
-    for top in _TOPS[not is_float :]:
+    for top in tops[not is_float :]:
         if low >= -slack * max(high, 0.0) and high <= (1 + slack) * top:
             return 0.0, float(top)
     return low, high

@@ -25,5 +25,10 @@ class PixelRule:
         """What tells rows of a feature bank apart; empty where each file speaks for itself."""
         return "" if self.range is None else "{:.9g}..{:.9g}".format(*self.range)
 
+    @property
+    def words(self) -> str:
+        """The range as a study file has it."""
+        return "full" if self.range is None else "[{:.9g}, {:.9g}]".format(*self.range)
+
 
 EACH_FILE = PixelRule()

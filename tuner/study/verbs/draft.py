@@ -38,7 +38,9 @@ def draft_study(
     _check_target(path)
     try:
         column = None if group_by == NEAR_DUPLICATES else group_by
-        table = read_image_table(data, home=home.path, root=root, group_by=column)
+        table = read_image_table(
+            data, home=home.path, root=root, group_by=column, value_range="auto"
+        )
     except DataError as error:  # there is no study file yet whose keys could be mended
         do = error.do.replace("data.root", "--root").replace("data.group_by", "--group-by")
         raise DataError(error.what, where=error.where, do=do) from error
