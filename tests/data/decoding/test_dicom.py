@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -172,6 +175,34 @@ def test_a_high_bit_that_readers_get_wrong_is_refused() -> None:
     """Values that do not start at bit 0 are named, not shown wrongly."""
     with pytest.raises(DataError, match="high bit is 15"):
         shown(dicom(RAMP, HighBit=15))
+
+
+def test_a_file_that_unpacks_to_anything_is_refused() -> None:
+    """A data set deflated as a whole has no size before it is unpacked."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file = pydicom.dcmread(io.BytesIO(dicom(RAMP)))
+    file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, file, enforce_file_format=True)
+
+    with pytest.raises(DataError, match="deflated as a whole"):
+        shown(stream.getvalue())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    harm=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    cut=st.floats(0, 1),
+)
+def test_damage_is_a_picture_or_a_data_error(harm: list[tuple[float, int]], cut: float) -> None:
+    """However bytes are changed or cut off, nothing but DataError comes out, and no warning."""
+    data = bytearray(dicom(RAMP, WindowCenter=100, WindowWidth=200))
+    for place, value in harm:
+        data[132 + int(place * (len(data) - 132))] = value
+
+    with contextlib.suppress(DataError):
+        decode(bytes(data[: int(cut * len(data)) + 1]), name="x.dcm", is_counted=True)
 
 
 def test_what_holds_no_picture_is_named() -> None:

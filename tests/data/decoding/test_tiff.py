@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -111,6 +114,22 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         "image is a TIFF of 3 bands of 16 bits, unsigned, planes apart, which takes: "
         "pip install 'imbalance-tuner[tiff]'"
     )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    harm=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    cut=st.floats(0, 1),
+)
+def test_damage_is_a_picture_or_a_data_error(harm: list[tuple[float, int]], cut: float) -> None:
+    """However a TIFF for tifffile is damaged, nothing but DataError comes out, and no warning."""
+    values = np.moveaxis(COLOURS, -1, 0)
+    data = bytearray(tiff(values, photometric="rgb", planarconfig="separate"))
+    for place, value in harm:
+        data[int(place * len(data))] = value
+
+    with contextlib.suppress(DataError):
+        decode(bytes(data[: int(cut * len(data)) + 1]), name="x.tif", is_counted=True)
 
 
 def test_pages_are_counted_and_the_first_is_read() -> None:

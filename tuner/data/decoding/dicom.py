@@ -13,6 +13,7 @@ from tuner.data.decoding.extras import UnreadableError, load
 from tuner.data.decoding.gray import Gray, Span
 
 _MAGIC = b"DICM"
+_DEFLATED, _META_BYTES = b"1.2.840.10008.1.2.1.99", 4096
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 _PLUGINS = {
     "JPEG-LS": "pylibjpeg-libjpeg",
@@ -57,6 +58,10 @@ def read_frame(data: bytes, *, limits: tuple[float, float] | None, max_pixels: i
     Raises:
         UnreadableError: If pydicom or a plug-in is missing, or what it holds is not read.
     """
+    if _DEFLATED in data[:_META_BYTES]:
+        raise UnreadableError(
+            "is DICOM that is deflated as a whole, which could unpack to anything"
+        )
     load("pydicom", extra="dicom", what="DICOM")
     import pydicom
 
