@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.report.made_study import make_study
 from tuner.config import dump_study, parse_study
-from tuner.data.manifest import list_manifest
+from tuner.data.labels.listing import LabelFile, list_labels
 from tuner.errors import DataError, ExportError, StudyFileError, TunerError, UsageError
 from tuner.model.export import build_export, choose_record
 from tuner.model.export_file import load_export, write_export
@@ -145,7 +145,8 @@ def test_a_manifest_is_read_or_refused(tmp_path_factory, text, group_by):
     (folder / "a" / "1.png").write_bytes(b"")
     (folder / "m.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        listing = list_manifest(folder / "m.csv", root=folder, group_by=group_by)
+        file = LabelFile(source=str(folder / "m.csv"), group_by=group_by)
+        _, listing = list_labels(file, home=folder)
     except DataError as error:
         assert error.exit_code == 1  # noqa: PT017
         assert str(folder) in str(error)  # noqa: PT017

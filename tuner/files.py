@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import fnmatch
 import glob
 import os
@@ -19,6 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from tuner.text import NOT_POSIX
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(NOT_POSIX) from error
 
 _STARTER_PATIENCE_S, _ASKER_PATIENCE_S, _RETRY_S = 0.5, 0.05, 0.002
 _LEFTOVER_AGE_S = 24 * 3600.0  # no living process takes that long to write a few megabytes

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tuner.training.inputs import Inputs
 
 
+_BACKENDS = ("tensorflow", "jax", "jaxlib", "torch", "openvino")
 _NOTES_SHOWN = 8  # of a kind; a study of 200 small classes has other news, too
 _PROBLEMS_SHOWN = 20
 
@@ -123,12 +124,24 @@ def find_backend() -> Device:
     """
     try:
         return find_device()
-    except (ImportError, ValueError) as error:
-        raise UsageError(
-            f"the Keras backend cannot be used: {error}",
-            where="KERAS_BACKEND, or 'backend' in ~/.keras/keras.json",
-            do="set KERAS_BACKEND=tensorflow, or for JAX: pip install 'imbalance-tuner[jax]'",
-        ) from error
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] not in _BACKENDS:
+            raise UsageError(
+                f"a library that Keras needs cannot be imported: {error}",
+                where=f"module {error.name}",
+                do="install it again, or make a fresh environment: pip install imbalance-tuner",
+            ) from error
+        raise _no_backend(error) from error
+    except ValueError as error:
+        raise _no_backend(error) from error
+
+
+def _no_backend(error: Exception) -> UsageError:
+    return UsageError(
+        f"the Keras backend cannot be used: {error}",
+        where="KERAS_BACKEND, or 'backend' in ~/.keras/keras.json",
+        do="set KERAS_BACKEND=tensorflow, or for JAX: pip install 'imbalance-tuner[jax]'",
+    )
 
 
 def start_device(

@@ -6,6 +6,10 @@ import re
 import shlex
 from collections.abc import Sequence
 
+NOT_POSIX = (
+    "tuner needs Linux or macOS: its locks are those of POSIX\n"
+    "  on Windows it runs in WSL2: wsl --install, then install and start tuner there"
+)
 _JOINERS = "\u200c\u200d"  # within Persian words and emoji
 
 # User and password of a URL, which may hold a slash (SQLAlchemy takes it) unless what follows the

@@ -247,7 +247,7 @@ def test_streams_that_the_caller_closed_take_nothing_in(tmp_path):
         (["status", "--home", "file"], 2, "the home is a file"),
         (["train", "/dev/zero"], 1, "larger than 16 MiB, which no export is"),
         (["check", "/dev/zero"], 2, "larger than 256 KiB, which no study file is"),
-        (["init", "/dev/zero"], 1, "neither a folder nor a .csv manifest"),
+        (["init", "/dev/zero"], 1, "neither a folder nor a label file"),
         (["predict", "nowhere.keras", "."], 2, "model 'nowhere.keras' does not exist"),
         (["predict", ".", "."], 2, "model '.' is no file"),
     ],
@@ -275,3 +275,12 @@ def test_version_is_that_of_the_package(tuner):
     from importlib.metadata import version
 
     assert tuner("--version") == (0, f"tuner {version('imbalance-tuner')}\n", "")
+
+
+def test_windows_is_told_of_wsl():
+    """Where there are no POSIX locks, one message says where tuner runs, with exit code 2."""
+    code = "import os; os.name = 'nt'; from tuner.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "WSL2" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -66,3 +66,15 @@ def test_json_is_for_machines(tuner, model_path, photos, tmp_path):
     written = tmp_path / "found.json"
     assert tuner("predict", model_path, photos / "a.png", "--json", "-o", written).out == ""
     assert json.loads(written.read_text("utf-8")) == [row]
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [("nowhere/x.csv", "the folder of 'nowhere/x.csv' does not exist"), (".", "is a folder")],
+)
+def test_the_target_is_checked_before_anything_loads(tuner, model_path, photos, target, what):
+    """A table that could not be written is refused at once, with what to do."""
+    done = tuner("predict", model_path, photos, "-o", target)
+    assert done.code == 2
+    assert what in done.err
+    assert "loading" not in done.err

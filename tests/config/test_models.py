@@ -18,11 +18,17 @@ def test_defaults_are_the_contract() -> None:
         "data": {
             "source": "data/steel",
             "root": None,
+            "images": (),
+            "columns": None,
+            "class_names": None,
             "image_px": 224,
             "group_by": None,
             "range": "full",
             "include": (),
             "exclude": (),
+            "follow_links": False,
+            "min_images": 1,
+            "rest": None,
         },
         "split": {"test_fraction": 0.2, "folds": 3},
         "backbone": {"weights": "imagenet", "precision": "float32"},
@@ -151,3 +157,46 @@ def test_other_ranges_are_refused(written: str) -> None:
     """One message says what may be written."""
     with pytest.raises(StudyFileError, match="must be auto, full, or the values"):
         parse_study(f"name: x\ndata: {{source: d, range: {written}}}\n", source="x.yaml")
+
+
+COLUMNS = "{path: image_id, label: dx, group: lesion_id, split: null}"
+
+
+def test_columns_of_a_label_file() -> None:
+    """By name, by number, and one a class: all come back as they were written."""
+    for text, label in ((COLUMNS, "dx"), ("{path: 1, label: 2}", 2)):
+        read = parse_study(MINIMAL, source="x", overrides=[f"data.columns={text}"]).data.columns
+        assert read is not None
+        assert read.label == label
+    one_hot = parse_study(
+        MINIMAL, source="x", overrides=["data.columns={path: a, label: [MEL, NV]}"]
+    )
+    assert one_hot.data.columns is not None
+    assert one_hot.data.columns.label == ("MEL", "NV")
+    assert parse_study(dump_study(one_hot), source="y") == one_hot
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.columns={path: a}", "data.columns.label: missing; write for example 'label: dx'"),
+        ("data.columns={path: a, labl: b}", "did you mean 'data.columns.label'?"),
+        ("data.columns={path: 0, label: b}", "data.columns.path: must be the name of a column"),
+        ("data.columns={path: a, label: [b]}", "two and more different ones, not [b]"),
+        ("data.columns=dx", "data.columns: must be a block of keys (path, label, group, split)"),
+        ("data.class_names=[a, 1]", "data.class_names: must be names in the order"),
+        ("data.min_images=0", "data.min_images: must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_columns_that_cannot_be_meant(override: str, message: str) -> None:
+    """Each mistake in the block is named with its key."""
+    _, told = problems(MINIMAL, override)
+    assert message in told
+
+
+@pytest.mark.parametrize("value", ["[sound, cracked]", "{3: sound, 7: cracked}", "names.txt"])
+def test_names_of_classes_come_back(value: str) -> None:
+    """A list, a block and a file are written as they were read."""
+    read = parse_study(MINIMAL, source="x", overrides=[f"data.class_names={value}"])
+    assert read.data.class_names is not None
+    assert parse_study(dump_study(read), source="y") == read

@@ -40,7 +40,6 @@ def test_the_template_reads_back_with_every_value() -> None:
             root="data/steel",
             image_px=128,
             group_by="plate",
-            range="auto",
         ),
         search=SearchConfig(trials=40, alpha=(0.05, 1.0)),
     )
@@ -108,3 +107,23 @@ def test_any_folder_name_becomes_a_study_name(text: str) -> None:
 def test_proposed_names_are_close(text: str, name: str) -> None:
     """A name keeps what it can of the folder's."""
     assert safe_study_name(text) == name
+
+
+def test_what_was_proposed_is_commented() -> None:
+    """Keys that init found stand with the reason; a long one above its key."""
+    columns = {"path": "image_id", "label": ["MEL", "NV"], "group": None, "split": None}
+    text = study_template(
+        "a",
+        "b.csv",
+        classes={"MEL": 3, "NV": 9},
+        keys={"data.columns": columns, "data.images": ["x", "y"], "augmentation.flip": False},
+        remarks={"data.columns.label": "2 classes", "data.columns.group": "seen " * 30},
+    )
+    read = parse_study(text, source="x.yaml")
+    assert read.data.columns is not None
+    assert read.data.columns.label == ("MEL", "NV")
+    assert (read.data.images, read.augmentation.flip) == (("x", "y"), False)
+    lines = text.splitlines()
+    assert "    label: [MEL, NV]  # 2 classes" in lines
+    assert lines[lines.index("    group: null") - 1].startswith("    # seen seen")
+    assert max(map(len, lines)) <= 99

@@ -177,9 +177,9 @@ def test_links_out_of_the_folder(tmp_path: Path, read: Callable[..., ImageTable]
             "",
         ),
         (
-            "path,label,split\na/1.png,x,dev\nb/1.png,y,\n",
+            "path,label,split\na/1.png,x,later\nb/1.png,y,\n",
             {},
-            "line 2: split 'dev' is not train, val or test; line 3: no split",
+            "line 2: split 'later' is not train, val or test; line 3: no split",
             "",
         ),
         (

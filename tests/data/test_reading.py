@@ -168,6 +168,38 @@ def test_links(data: Path, home: Path, tmp_path: Path, picture: Picture) -> None
     }
 
 
+def test_links_are_followed_when_that_is_allowed(
+    data: Path, home: Path, tmp_path: Path, picture: Picture
+) -> None:
+    """Links into a store, to folders and in rings: refused with the key, or followed once."""
+    fill(tmp_path / "store", picture, ["1.png", "2.png", "b/3.png", "b/4.png"])
+    (data / "a").mkdir(parents=True)
+    for name in ("1.png", "2.png"):
+        (data / "a" / name).symlink_to(tmp_path / "store" / name)
+    (data / "b").symlink_to(tmp_path / "store" / "b")
+    (tmp_path / "store" / "b" / "ring").symlink_to(tmp_path / "store" / "b")
+
+    with pytest.raises(DataError, match="no image can be used") as caught:
+        read_image_table(str(data), home=home)
+    table = read_image_table(str(data), home=home, follow_links=True)
+
+    assert "if the links are yours, set data.follow_links: true" in caught.value.do
+    assert "3 links not followed" in caught.value.where
+    assert table.paths == ("a/1.png", "a/2.png", "b/3.png", "b/4.png")
+
+
+def test_small_classes_are_left_out_or_joined(data: Path, home: Path, picture: Picture) -> None:
+    """data.min_images and data.rest decide before anything is split."""
+    fill(data, picture, ["a/1.png", "a/2.png", "b/1.png", "b/2.png", "c/1.png", "d/1.png"])
+
+    left = read_image_table(str(data), home=home, min_images=2)
+    joined = read_image_table(str(data), home=home, min_images=2, rest="other")
+
+    assert left.class_names == ("a", "b")
+    assert joined.class_names == ("a", "b", "other")
+    assert joined.counts.tolist() == [2, 2, 2]
+
+
 def test_a_linked_data_folder(data: Path, home: Path, tmp_path: Path, picture: Picture) -> None:
     """The data folder itself may be a link; the table names what it points to."""
     fill(data, picture, ["a/1.png", "b/1.png"])
@@ -321,7 +353,7 @@ def test_settings_of_manifests_are_refused_for_folders(
     """A setting that would do nothing is an error, not ignored."""
     fill(data, picture, ["a/1.png", "b/1.png"])
 
-    with pytest.raises(DataError, match=f"data.{setting} is for manifests"):
+    with pytest.raises(DataError, match=f"data.{setting} is for label files"):
         read_image_table(str(data), home=home, **{setting: "x"})
 
 

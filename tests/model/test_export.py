@@ -24,6 +24,7 @@ from tuner.model.export import (
     same_data,
 )
 from tuner.model.export_file import load_export, write_export
+from tuner.model.train import with_images
 from tuner.setting import Setting
 
 NAMES = [*HOSTILE, "no", "1:30", "1e-4", "null", "#hash"]
@@ -328,3 +329,26 @@ def test_a_matrix_is_held_against_the_recorded_one():
     assert far.is_suspicious
     other = compare_matrices(recorded, np.array(make_matrix([100, 20, 5], [10, 5, 0])))
     assert not other.is_exact
+
+
+def test_other_images_are_read_as_the_old_ones_where_that_can_be(content, tmp_path, monkeypatch):
+    """A label file keeps its columns, its folders move along; a folder has neither."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new" / "pics").mkdir(parents=True)
+    (tmp_path / "new" / "l.csv").touch()
+    write_export(content, tmp_path / "best.yaml")
+    export = load_export(tmp_path / "best.yaml")
+    columns = {"path": "id", "label": "dx", "group": None, "split": None}
+    data = {"source": "old/l.csv", "images": ["old/pics"], "columns": columns}
+    data = export.config.data.model_validate(data)
+    export = replace(export, config=export.config.model_copy(update={"data": data}))
+
+    table = with_images(export, "new/l.csv").config.data
+    folder = with_images(export, "new").config.data
+
+    assert (table.source, table.images, table.columns) == (
+        "new/l.csv",
+        ("new/pics",),
+        data.columns,
+    )
+    assert (folder.source, folder.images, folder.columns) == ("new", (), None)

@@ -39,8 +39,9 @@ def classifier(model_path):
 def test_probabilities_are_those_of_plain_keras(classifier, model_path, photos):
     """Whatever the sizes, `keras.saving.load_model` gives the same numbers file by file."""
     plain = keras.saving.load_model(model_path)
-    files, missing = list_images([str(photos)])
+    files, missing, notes = list_images([str(photos)])
     assert missing == []
+    assert notes == [f"{photos}: no images by their suffix, not read: notes.txt"]
     found = list(predict_files(classifier, files))
     assert [p.path for p in found] == files
     good = [p for p in found if p.probabilities is not None]
@@ -66,11 +67,49 @@ def test_more_files_than_a_batch_keep_their_order(classifier, photos, tmp_path):
 def test_files_folders_and_patterns_are_listed_once(photos):
     """A folder gives its images with all below, a pattern what it matches, a name itself."""
     a, b = str(photos / "a.png"), str(photos / "more" / "b.png")
-    assert list_images([a, f"{photos}/**/*.png"]) == ([a, b], [])
-    assert list_images([str(photos / "notes.txt")]) == ([str(photos / "notes.txt")], [])
+    assert list_images([a, f"{photos}/**/*.png"]) == ([a, b], [], [])
+    assert list_images([str(photos / "notes.txt")]) == ([str(photos / "notes.txt")], [], [])
     (nothing,) = list_images([f"{photos}/*.gif"])[1]
     assert nothing.probabilities is None
     assert "no such file" in nothing.reason
+
+
+def test_a_folder_is_read_as_a_data_folder_is(photos, tmp_path):
+    """What init skips is skipped; linked folders and other suffixes are named."""
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in (".ipynb_checkpoints/a.png", "a.png", "nosuffix", "phone.heic9"):
+        (tmp_path / name).write_bytes((photos / "a.png").read_bytes())
+    (tmp_path / "linked").symlink_to(photos)
+    (tmp_path / "b.png").symlink_to(photos / "a.png")
+    listed = list_images([str(tmp_path)])
+    assert listed.files == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert listed.notes == [
+        f"{tmp_path}/linked: link to a folder is not followed",
+        f"{tmp_path}: no images by their suffix, not read: nosuffix, phone.heic9",
+        f"{tmp_path}: hidden or system files, not read: .ipynb_checkpoints",
+    ]
+
+
+def test_pixels_in_flight_are_bounded(classifier, photos, monkeypatch):
+    """Not the number of pictures but their pixels decide how many are decoded ahead."""
+    held, most = [], []
+
+    def decode(path, classifier):
+        pixels = np.zeros((60, 90, 3), np.uint8)
+        held.append(path)
+        most.append(len(held))
+        return pixels
+
+    def resized(classifier, pixels):
+        held.pop()
+        return np.zeros((32, 32, 3), np.float32)
+
+    monkeypatch.setattr("tuner.model.predict._decode", decode)
+    monkeypatch.setattr("tuner.model.predict._resized", resized)
+    monkeypatch.setattr("tuner.model.predict._MOST_PIXELS", 3 * 60 * 90)
+    found = list(predict_files(classifier, [str(photos / "a.png")] * 40))
+    assert len(found) == 40
+    assert 1 < max(most) <= 3 + 1
 
 
 def test_a_model_with_code_in_it_is_refused(tmp_path, monkeypatch):

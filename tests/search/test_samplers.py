@@ -14,7 +14,7 @@ from tests.small_study import small_config
 from tuner.errors import StudyError
 from tuner.home import Home
 from tuner.search.journal import open_storage
-from tuner.search.samplers import make_pruner, make_sampler
+from tuner.search.samplers import make_pruner, make_sampler, unfit_pruner
 from tuner.search.space import distributions
 
 SPACE = distributions(small_config(), n_classes=5)
@@ -151,3 +151,14 @@ def test_no_pruner_prunes_nothing() -> None:
     trial = study.ask()
     trial.report(0.0, 40)
     assert not trial.should_prune()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pruner", "is_said"),
+    [("gp", "median", True), ("gp", "none", False), ("tpe", "median", False)],
+)
+def test_a_pruner_that_starves_the_gaussian_process_is_named(
+    sampler: str, pruner: str, is_said: bool
+) -> None:
+    """Optuna's GPSampler models complete trials only: said where many would be pruned."""
+    assert ("search.pruner: none" in unfit_pruner(sampler, pruner)) is is_said

@@ -8,6 +8,7 @@ from tuner.config.changes import incomparable_changes
 from tuner.config.models import (
     AugmentationConfig,
     BackboneConfig,
+    ColumnsConfig,
     DataConfig,
     ObjectiveConfig,
     Sampler,
@@ -24,6 +25,7 @@ from tuner.config.template import safe_study_name, study_template
 __all__ = [
     "AugmentationConfig",
     "BackboneConfig",
+    "ColumnsConfig",
     "DataConfig",
     "ObjectiveConfig",
     "Sampler",

@@ -10,12 +10,19 @@ from pydantic import BaseModel
 from tuner.config.models import StudyConfig
 from tuner.config.yaml_text import to_flow
 
-# A change of these leaves finished trials comparable. Data are compared by their fingerprint.
+# A change of these leaves finished trials comparable. Data are compared by their fingerprint,
+# which knows path, bytes, class, group and side of every image.
 _FREE_KEYS = frozenset(
     {
         "data.source",
         "data.root",
         "data.range",  # what it comes to is compared
+        "data.images",
+        "data.columns",
+        "data.class_names",
+        "data.follow_links",
+        "data.min_images",
+        "data.rest",
         "search.trials",
         "search.sampler",
         "search.pruner",
@@ -28,7 +35,7 @@ _FREE_KEYS = frozenset(
 def incomparable_changes(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Changes that would mix incomparable trials in one study, ``key: old -> new``.
 
-    Source and root of the data may change: the data are compared by their fingerprint.
+    Where the data lie and how they are read may change: their fingerprint is compared.
 
     Returns:
         In the order of the study file; empty when `new` may go on where `old` stopped.
@@ -43,7 +50,7 @@ def incomparable_changes(old: StudyConfig, new: StudyConfig) -> list[str]:
 
 def _leaves(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in block:
-        if isinstance(value, BaseModel):
+        if isinstance(value, BaseModel) and not prefix:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

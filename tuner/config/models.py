@@ -62,6 +62,41 @@ def _value_range(value: Any) -> str | tuple[float, float]:
     )
 
 
+def _column(value: Any) -> str | int:
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise _broken(
+        f"must be the name of a column, or its number from 1 in a file without a header, "
+        f"not {to_flow(value)}"
+    )
+
+
+def _label_columns(value: Any) -> str | int | tuple[str | int, ...]:
+    if not isinstance(value, list | tuple):
+        return _column(value)
+    columns = tuple(_column(item) for item in value)
+    if len(columns) < 2 or len(set(columns)) < len(columns):
+        raise _broken(f"must be one column, or two and more different ones, not {to_flow(value)}")
+    return columns
+
+
+def _class_names(value: Any) -> str | tuple[str, ...] | dict[str, str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if isinstance(value, dict) and value and all(isinstance(v, str) for v in value.values()):
+        return {str(key): name for key, name in value.items()}
+    raise _broken(
+        "must be names in the order of the numbers from 0, such as [none, mild], a block such as "
+        f"{{3: crack}}, or a file of them, not {to_flow(value)}"
+    )
+
+
 # YAML gives lists where the models keep tuples; items stay strict.
 _from_list = Field(strict=False)
 _Zoom = Annotated[float, Field(gt=0)]
@@ -86,22 +121,45 @@ class _Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+_Column = Annotated[str | int, BeforeValidator(_column)]
+
+
+class ColumnsConfig(_Block):
+    """The columns of a label file by name; in a file without a header by number, from 1."""
+
+    path: _Column = Field(description="names the file of each image", examples=["image_id"])
+    label: Annotated[str | int | tuple[str | int, ...], BeforeValidator(_label_columns)] = Field(
+        description="its class; several columns, one a class: [MEL, NV]", examples=["dx"]
+    )
+    group: _Column | None = Field(default=None, description="images that belong together")
+    split: _Column | None = Field(default=None, description="train, val or test; null: drawn")
+
+
 class DataConfig(_Block):
     """Which images, and which of them belong together."""
 
     source: _Text = Field(
-        description="folder per class | manifest .csv (path,label[,group][,split]) | digits",
+        description="folder per class | label file or pattern of several | digits",
         examples=["data/steel"],
     )
     root: _Text | None = Field(
-        default=None, description="folder that a manifest's paths are relative to"
+        default=None, description="folder that a label file's paths are relative to"
     )
+    images: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
+        default=(), description="folders in which a label file's images are found by name"
+    )
+    columns: ColumnsConfig | None = Field(
+        default=None, description="of a label file; null: path, label and, if there, split"
+    )
+    class_names: Annotated[
+        str | tuple[str, ...] | dict[str, str] | None, BeforeValidator(_class_names)
+    ] = Field(default=None, description="of labels that are numbers: list, block or file")
     image_px: int = Field(
         default=224, ge=32, le=1024, description="side of the square images, in pixels"
     )
     group_by: _Text | None = Field(
         default=None,
-        description="manifest column | near_duplicates: kept on one side of each split",
+        description="column of a label file | near_duplicates: kept on one side of each split",
     )
     range: Annotated[
         Literal["auto", "full"] | tuple[float, float], BeforeValidator(_value_range)
@@ -111,6 +169,15 @@ class DataConfig(_Block):
     )
     exclude: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
         default=(), description='leave out files like these, for example "*_mask.png"'
+    )
+    follow_links: bool = Field(
+        default=False, description="whether links may lead out of the data folder"
+    )
+    min_images: int = Field(
+        default=1, ge=1, description="classes of fewer images are left out, or join data.rest"
+    )
+    rest: _Text | None = Field(
+        default=None, description="class that those join, for example other; null: left out"
     )
 
 
@@ -136,7 +203,9 @@ class _Search(_Block):
     """How the search goes."""
 
     trials: int = Field(default=60, ge=1, description="finished trials in all, complete or pruned")
-    sampler: Sampler = Field(default="tpe", description="tpe | random | qmc | gp")
+    sampler: Sampler = Field(
+        default="tpe", description="tpe | random | qmc | gp, with pruner: none"
+    )
     pruner: Literal["median", "none"] = Field(default="median", description="median | none")
     retries: int = Field(default=3, ge=0, description="of a trial whose process died")
     batch: int | None = Field(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
 from tuner.config.study_file import parse_study
-from tuner.config.yaml_text import to_yaml
+from tuner.config.yaml_text import to_flow, to_yaml
 from tuner.setting import HYPERPARAMETERS
 from tuner.text import escaped
 
 MAX_CLASSES_SHOWN = 60
+_WIDTH = 96
 
 
 def safe_study_name(text: str) -> str:
@@ -32,6 +35,8 @@ def study_template(
     root: str | None = None,
     trials: int = 60,
     path: str = "",
+    keys: Mapping[str, Any] | None = None,
+    remarks: Mapping[str, str] | None = None,
     question: str = "Which treatment finds the rare classes, and is it better than none?",
 ) -> str:
     """Commented study file with every value written out, as `tuner init` writes it.
@@ -45,6 +50,9 @@ def study_template(
         root: Folder that a manifest's paths are relative to.
         trials: Finished trials in all.
         path: Where the file will lie; ``studies/<name>.yaml`` unless given.
+        keys: Other keys of a study file, as ``{"data.exclude": ["*_mask.png"]}``.
+        remarks: Comments in place of those of a key, by its dotted name; more than a line of
+            them stand above it.
         question: First line of the file.
 
     Returns:
@@ -55,18 +63,14 @@ def study_template(
     """
     path = path or os.path.join("studies", f"{name}.yaml")
     defaults = {name: h.default_for(len(classes)) for name, h in HYPERPARAMETERS.items()}
-    data = {
-        "source": source,
-        "root": root,
-        "image_px": image_px,
-        "group_by": group_by,
-        "range": "auto",
-    }
-    search = {"trials": trials, **defaults}
-    config = parse_study(
-        to_yaml({"name": name, "data": data, "search": search}), source=escaped(path)
-    )
-    return "\n".join([*_preamble(path, question, classes), *_commented(config), ""])
+    data = {"source": source, "root": root, "image_px": image_px, "group_by": group_by}
+    tree: dict[str, Any] = {"name": name, "data": data, "search": {"trials": trials, **defaults}}
+    for key, value in (keys or {}).items():
+        block, _, leaf = key.rpartition(".")
+        tree.setdefault(block, {})[leaf] = value
+    config = parse_study(to_yaml(tree), source=escaped(path))
+    lines = _commented(config, remarks=remarks or {})
+    return "\n".join([*_preamble(path, question, classes), *lines, ""])
 
 
 def _preamble(path: str, question: str, classes: Mapping[str, int]) -> Iterator[str]:
@@ -89,11 +93,25 @@ def _preamble(path: str, question: str, classes: Mapping[str, int]) -> Iterator[
         yield f"#   … and {len(classes) - MAX_CLASSES_SHOWN} more"
 
 
-def _commented(block: BaseModel, indent: str = "") -> Iterator[str]:
+def _commented(
+    block: BaseModel, *, remarks: Mapping[str, str], prefix: str = "", indent: str = ""
+) -> Iterator[str]:
     for name, info in type(block).model_fields.items():
-        value = getattr(block, name)
+        key, value = prefix + name, getattr(block, name)
+        remark = escaped(remarks.get(key, str(info.description)))
         if isinstance(value, BaseModel):
-            yield from ("", f"# {info.description}", f"{name}:")
-            yield from _commented(value, indent="  ")
+            yield from ([] if indent else [""])
+            yield from textwrap.wrap(
+                remark, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+            )
+            yield f"{indent}{name}:"
+            yield from _commented(value, remarks=remarks, prefix=f"{key}.", indent=indent + "  ")
+            continue
+        line = f"{indent}{name}: {to_flow(value)}"
+        if key in remarks and len(line) + len(remark) > _WIDTH:
+            yield from textwrap.wrap(
+                remark, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+            )
+            yield line
         else:
-            yield f"{indent}{to_yaml({name: value}).rstrip()}  # {info.description}"
+            yield f"{line}  # {remark}"

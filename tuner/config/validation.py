@@ -59,8 +59,9 @@ def _fields(model: type[BaseModel], prefix: KeyPath = ()) -> dict[KeyPath, Field
     found: dict[KeyPath, FieldInfo] = {}
     for name, info in model.model_fields.items():
         found[(*prefix, name)] = info
-        if _is_model(info.annotation):
-            found |= _fields(info.annotation, (*prefix, name))
+        for inner in (info.annotation, *get_args(info.annotation)):  # a block may be null
+            if _is_model(inner):
+                found |= _fields(inner, (*prefix, name))
     return found
 
 
@@ -124,7 +125,9 @@ def _likeness(written: str, name: str) -> float:
         return 0.9
     if written in words:  # beta: effective_number_beta
         return 0.8
-    return SequenceMatcher(None, written, name).ratio()
+    ratio = SequenceMatcher(None, written, name).ratio()
+    is_begun_alike = "_" in written and len(words) > 1 and written.split("_")[0] == words[0]
+    return max(ratio, 0.78) if is_begun_alike else ratio  # image_size: image_px, not images
 
 
 def _is_list(annotation: Any) -> bool:

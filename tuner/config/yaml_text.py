@@ -79,4 +79,7 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 
 def to_flow(value: Any) -> str:
     """One value as YAML in one line: ``[0.0, 5.0]``, ``null``, ``tpe``."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{to_flow(key)}: {to_flow(item)}" for key, item in value.items())
+        return f"{{{inside}}}"
     return to_yaml({"v": value}).removeprefix("v: ").rstrip("\n")

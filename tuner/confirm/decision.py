@@ -6,7 +6,7 @@ benchmarks/coverage.py runs the same functions on simulated studies and counts t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -128,27 +128,41 @@ def judge(
         to_beat: Keys of plain cross-entropy and of the best free baseline. A setting is not
             better than itself.
         labels: True classes, int64 of shape (n_images,).
-        n_classes: Each needs at least one image.
+        n_classes: Of the study; what a shipped test has no image of is no part of the gain.
         groups: Which images come together, or None.
         confidence: Of the intervals.
 
     Returns:
         Better only when each interval against `to_beat` lies above 0.
     """
+    present, told = np.unique(labels, return_inverse=True)
     comparisons = {
-        key: macro_recall_difference(
-            hits[chosen],
-            h,
-            labels=labels,
+        key: _over_all_classes(
+            macro_recall_difference(
+                hits[chosen],
+                h,
+                labels=told,
+                n_classes=len(present),
+                groups=groups,
+                confidence=confidence,
+            ),
+            present,
             n_classes=n_classes,
-            groups=groups,
-            confidence=confidence,
         )
         for key, h in hits.items()
         if key != chosen
     }
     is_better = all(key in comparisons and comparisons[key].low > 0 for key in to_beat)
     return Judgement(is_better, comparisons)
+
+
+def _over_all_classes(
+    difference: RecallDifference, present: Int64, *, n_classes: int
+) -> RecallDifference:
+    """The difference with a variance for every class, 0 where the test has no image."""
+    variances = np.zeros(n_classes)
+    variances[present] = difference.class_variances
+    return replace(difference, class_variances=tuple(variances.tolist()))
 
 
 def mean_macro_recall(hits: Bool, *, labels: Int64, n_classes: int) -> float:

@@ -12,13 +12,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tuner.arrays import Int64
+from tuner.config import ColumnsConfig
 from tuner.data.digits import write_digits
-from tuner.data.folder import list_folder
+from tuner.data.folder import FOLLOW, LINKED_FOLDER, OUTSIDE_LINK, list_folder
 from tuner.data.image_table import ImageTable
 from tuner.data.images import IMAGE_SUFFIXES
-from tuner.data.manifest import MISSING, list_manifest
+from tuner.data.labels.class_names import ClassNames
+from tuner.data.labels.listing import LabelFile, label_root, list_labels
+from tuner.data.labels.places import MISSING
+from tuner.data.labels.rows import LABEL_SUFFIXES, is_label_source
+from tuner.data.layouts import find_masks
 from tuner.data.scan import Scanned, scan
 from tuner.data.seen import DICOM_PATIENT, Range, seen_notes, seen_rule, with_patients
+from tuner.data.small_classes import without_small_classes
 from tuner.data.sources import Entry, Listing, Problem
 from tuner.errors import DataError
 from tuner.text import some
@@ -29,10 +35,16 @@ def read_image_table(
     *,
     home: Path,
     root: str | None = None,
+    images: Sequence[str] = (),
+    columns: ColumnsConfig | None = None,
+    class_names: ClassNames | None = None,
     group_by: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     value_range: Range = "full",
+    follow_links: bool = False,
+    min_images: int = 1,
+    rest: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageTable:
     """Read all that is known of the images before any network; they are not split yet.
@@ -41,30 +53,38 @@ def read_image_table(
     `problems`. A second read of unchanged files opens none.
 
     Args:
-        source: A folder with a folder per class (or train/ and test/ holding those), a
-            manifest ``.csv``, or ``digits``.
-        home: Where the digits and what was learnt of the files are kept.
-        root: Folder that a manifest's paths are relative to; by default the manifest's own.
-        group_by: Column of a manifest that says which images belong together, or
+        source: A folder with a folder per class (or train/ and test/ holding those), a label
+            file or a pattern of several, or ``digits``.
+        home: Where the digits, unpacked arrays and what was learnt of the files are kept.
+        root: Folder that a label file's paths are relative to; by default the file's own.
+        images: Folders in which a label file's images are found by name.
+        columns: Of a label file; None takes `path`, `label` and, where it is filled, `split`.
+        class_names: Names of a label file's labels that are numbers.
+        group_by: Column of a label file that says which images belong together, or
             ``dicom_patient``.
         include: Globs of files to take (see `sources.glob_pattern`); by default every known
             image suffix.
         exclude: Globs of files to leave out.
         value_range: Values of gray of more than 8 bits that become black and white.
+        follow_links: Whether links may lead out of the data folder.
+        min_images: Classes of fewer usable images are left out, or join `rest`.
+        rest: Class that those join.
         on_progress: Called with (files done, files in all).
 
     Raises:
         DataError: If the source cannot be read, or does not hold two classes with a readable
             image each.
     """
-    folder, where, listing = _list_source(
-        source,
-        home=home,
+    labels = LabelFile(
+        source=source,
         root=root,
+        images=images,
+        columns=columns,
         group_by=None if group_by == DICOM_PATIENT else group_by,
-        include=include,
-        exclude=exclude,
+        class_names=class_names,
+        follow_links=follow_links,
     )
+    folder, where, listing = _list_source(labels, home=home, include=include, exclude=exclude)
     usable = [entry for entry in listing.entries if not entry.reason]
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
     scanned = scan(
@@ -81,6 +101,7 @@ def read_image_table(
     if group_by == DICOM_PATIENT:
         barred = with_patients(barred, seen, where=where)
     listing = dataclasses.replace(listing, entries=tuple(barred))
+    listing = without_small_classes(listing, min_images=min_images, rest=rest)
     _check_classes(listing, folder=folder, where=where)
     return _with_rule(_assemble(listing, root=folder, seen=seen), seen, value_range)
 
@@ -94,40 +115,48 @@ def _with_rule(table: ImageTable, seen: dict[str, Scanned], wanted: Range) -> Im
     return dataclasses.replace(table, rule=rule, notes=notes, mended=tuple(mended))
 
 
+def source_root(labels: LabelFile, *, home: Path) -> Path:
+    """Folder that the paths of a source's images start from; it need not be there.
+
+    Raises:
+        DataError: If a pattern matches nothing.
+    """
+    if labels.source == "digits":
+        return home / "datasets" / "digits"
+    if is_label_source(labels.source):
+        return label_root(labels, home=home)
+    return Path(labels.source).expanduser().resolve()
+
+
 def _list_source(
-    source: str,
-    *,
-    home: Path,
-    root: str | None,
-    group_by: str | None,
-    include: Sequence[str],
-    exclude: Sequence[str],
+    labels: LabelFile, *, home: Path, include: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Path, str, Listing]:
     """Data folder, its name in messages, and what the source lists."""
+    source = labels.source
+    if is_label_source(source):
+        folder, listing = list_labels(labels, home=home, include=include, exclude=exclude)
+        where = f"data.source: {Path(source).expanduser().resolve()}"
+        return folder, f"{where}, data.root: {folder}" if labels.root else where, listing
     path = write_digits(home / "datasets" / "digits") if source == "digits" else Path(source)
     path = path.expanduser().resolve()
     where = f"data.source: {path}"
-    if path.suffix.lower() == ".csv" and path.is_file():
-        folder = Path(root).expanduser().resolve() if root else path.parent
-        if not folder.is_dir():
-            do = "name the folder that the manifest's paths start from"
-            raise DataError(
-                "the manifest's folder does not exist", where=f"data.root: {folder}", do=do
-            )
-        listing = list_manifest(
-            path, root=folder, group_by=group_by, include=include, exclude=exclude
-        )
-        return folder, f"{where}, data.root: {folder}" if root else where, listing
     if not path.is_dir():
-        what = "is neither a folder nor a .csv manifest" if path.exists() else "does not exist"
-        do = "name a folder with one folder per class (unpacked), a manifest .csv, or digits"
+        what = "is neither a folder nor a label file" if path.exists() else "does not exist"
+        do = "name a folder with one folder per class (unpacked), a label file "
+        do += f"({', '.join(sorted(LABEL_SUFFIXES))}), or digits"
         raise DataError(f"data source {source!r} {what}", where=where, do=do)
-    for key, value in (("root", root), ("group_by", group_by)):
-        if value is not None:
+    for key in ("root", "group_by", "images", "columns", "class_names"):
+        if value := getattr(labels, key):
             do = f"list the images in a .csv, or leave data.{key} out"
-            what = f"data.{key} is for manifests, but {source!r} is none"
+            what = f"data.{key} is for label files, but {source!r} is none"
             raise DataError(what, where=f"data.{key}: {value}, {where}", do=do)
-    listing = list_folder(path, include=include, exclude=exclude, skip=home.resolve())
+    listing = list_folder(
+        path,
+        include=include,
+        exclude=exclude,
+        skip=home.resolve(),
+        follow_links=labels.follow_links,
+    )
     return path, where, listing
 
 
@@ -150,6 +179,10 @@ def _check_classes(listing: Listing, *, folder: Path, where: str) -> None:
         hint = f"see {first.path}: {first.reason} ({lost.total()} files cannot be used)"
         if first.reason == MISSING:
             hint += "; set data.root to the folder that the manifest's paths start from"
+        if first.reason == OUTSIDE_LINK:
+            hint += f"; if the links are yours, set {FOLLOW}"
+    elif any(problem.reason == LINKED_FOLDER for problem in listing.problems):
+        hint = f"if the links are yours, set {FOLLOW}"
     elif inner := _inner_folder(folder, listing=listing):
         hint = f"did you mean data.source: {inner}?"
     found = "no image can be used" if first else "no image was found"
@@ -182,7 +215,12 @@ def _assemble(listing: Listing, *, root: Path, seen: dict[str, Scanned]) -> Imag
         groups=_places(groups) if groups else None,
         is_shipped_test=np.array(sides, dtype=np.bool_) if sides else None,
         problems=(*listing.problems, *barred),
-        notes=(*listing.notes, *_case_notes(class_names), *_mask_notes(entries)),
+        notes=(
+            *listing.notes,
+            *_case_notes(class_names),
+            *_mask_notes(entries),
+            *_named_masks(entries),
+        ),
     )
 
 
@@ -200,6 +238,14 @@ def _case_notes(class_names: Sequence[str]) -> Iterator[str]:
     for names in alike.values():
         if len(names) > 1:
             yield f"classes {' and '.join(names)} differ only by case or spaces"
+
+
+def _named_masks(entries: Sequence[Entry]) -> Iterator[str]:
+    """Note on images whose names say that they are masks of others."""
+    masks = find_masks([entry.path for entry in entries])
+    if masks and not all(glob.startswith("*.") for glob in masks.globs):  # see `_mask_notes`
+        globs = ", ".join(f'"{glob}"' for glob in masks.globs)
+        yield f"{masks}; if so, set data.exclude: [{globs}]"
 
 
 def _mask_notes(entries: Sequence[Entry]) -> Iterator[str]:

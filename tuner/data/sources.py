@@ -9,16 +9,33 @@ from dataclasses import dataclass
 
 from tuner.errors import DataError
 
-# Folders that hold parts of a shipped split, not classes; all that is not test joins train.
-SPLIT_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+# Words for the parts of a shipped split; all that is not test joins train.
+_PARTS = {
+    **dict.fromkeys(("train", "training", "trainset", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "devel"), "val"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
+# What stands beside those words in the names of folders and files without changing the part.
+# fmt: off
+_BESIDE = frozenset({
+    "set", "seg", "data", "dataset", "final", "image", "images", "img", "imgs", "split",
+    "official", "original", "list", "of", "the",
+})
+# fmt: on
+
+
+@functools.cache
+def split_part(name: str) -> str:
+    """Part of a split that a name means: "train", "val" or "test"; "" for any other name.
+
+    Example:
+        >>> [split_part(name) for name in ("Final_Training", "seg_test", "dev", "trained", "set")]
+        ['train', 'test', 'val', '', '']
+    """
+    words = [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+", name)]
+    parts = {_PARTS[word] for word in words if word in _PARTS}
+    others = (word for word in words if word not in _PARTS and not word.isdigit())
+    return parts.pop() if len(parts) == 1 and _BESIDE.issuperset(others) else ""
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,13 @@ def make_split(
 
 
 def small_class_warnings(table: ImageTable) -> list[str]:
-    """One sentence for each class whose recall rests on fewer than 20 images."""
-    return [
+    """One sentence for each class whose recall rests on fewer than 20 images, or on none."""
+    untested = [
+        f"the test holds no image of class {name!r}: its recall there is untested"
+        for name, n in zip(table.class_names, table.test_counts.tolist(), strict=True)
+        if not n
+    ]
+    return untested + [
         f"class {name!r} has {n} out-of-fold images, fewer than {FEW_OUT_OF_FOLD}: "
         f"one image moves its recall by {1 / n:.2f}"
         for name, n in zip(table.class_names, table.search_counts.tolist(), strict=True)
@@ -106,14 +111,11 @@ def _shipped_counts(
     is_test: Bool,
     groups: Int64 | None,
 ) -> Int64:
-    """Shipped test images of each class; raises when a class has none or a group crosses."""
+    """Shipped test images of each class; raises when a group crosses.
+
+    A class without any is searched for, and its recall in the test is unknown.
+    """
     counts = np.bincount(labels[is_test], minlength=len(class_names)).astype(np.int64)
-    if missing := [repr(name) for name, n in zip(class_names, counts, strict=True) if n == 0]:
-        raise SplitError(
-            f"the shipped test holds no image of class {some(missing, n=12)}",
-            where="test/ of data.source, or its split column",
-            do="add such images, leave the class out with data.exclude, or ship no test",
-        )
     if groups is not None:
         across = np.intersect1d(groups[is_test], groups[~is_test])
         n_images = int(np.isin(groups[is_test], across).sum())
@@ -139,14 +141,15 @@ def _check_counts(
     if not small:
         return
     beside = "" if n_shipped is None else " outside the shipped test"
-    who = ", ".join(f"class {name!r} has {n} image{'s' * (n != 1)}" for n, name in small)
+    who = some([f"class {name!r} has {n} image{'s' * (n != 1)}" for n, name in small], n=8)
     fewer = (small[0][0] - n_test) // MIN_IN_FOLD
     lower = f"lower split.folds to {fewer}{' or fewer' * (fewer > 2)}, " if fewer >= 2 else ""
     raise SplitError(
         f"{who}{beside}, but {n_folds} folds{test} need at least {need} per class",
         where=f"split.folds: {n_folds} ({MIN_IN_FOLD} images per fold"
         + f"{', 1 in the test)' if n_test else ')'}",
-        do=f"{lower}merge the class with another, or collect more images",
+        do=f"{lower}leave such classes out with data.min_images: {need} (data.rest: other merges "
+        "them), or collect more images",
     )
 
 

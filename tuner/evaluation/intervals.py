@@ -21,9 +21,10 @@ def macro_recall_standard_error(matrix: Int64) -> float:
         In the unit of recall; images only: neither seeds nor the choice of the best of many
         trials are in it.
     """
-    support = np.maximum(matrix.sum(axis=1), 1)
-    recall = (np.diag(matrix) + 0.5) / (support + 1)
-    return float(np.sqrt((recall * (1 - recall) / support).sum()) / len(matrix))
+    is_present = matrix.sum(axis=1) > 0
+    support = matrix.sum(axis=1)[is_present]
+    recall = (np.diag(matrix)[is_present] + 0.5) / (support + 1)
+    return float(np.sqrt((recall * (1 - recall) / support).sum()) / len(support))
 
 
 def macro_recall_interval(matrix: Int64, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -49,11 +50,12 @@ def macro_recall_interval(matrix: Int64, *, confidence: float = 0.95) -> tuple[f
         Medicine 2008, equation 6, for a mean of independent shares.
     """
     counts = np.asarray(matrix)
-    support, found = counts.sum(axis=1), np.diag(counts)
-    recall = found / np.maximum(support, 1)
+    is_present = counts.sum(axis=1) > 0  # of a class without images nothing is said
+    support, found = counts.sum(axis=1)[is_present], np.diag(counts)[is_present]
+    recall = found / support
     low, high = wilson_interval(found, support, confidence=confidence)
-    below = np.sqrt(((recall - low) ** 2).sum()) / len(counts)
-    above = np.sqrt(((high - recall) ** 2).sum()) / len(counts)
+    below = np.sqrt(((recall - low) ** 2).sum()) / len(support)
+    above = np.sqrt(((high - recall) ** 2).sum()) / len(support)
     return float(recall.mean() - below), float(recall.mean() + above)
 
 

@@ -47,19 +47,26 @@ def class_table(matrix: Int64) -> ClassTable:
     )
 
 
+def present_recall(matrix: Int64) -> Float64:
+    """Recall of the classes that have images, in class order: a shipped test may lack one."""
+    table = class_table(matrix)
+    return table.recall[table.support > 0]
+
+
 def macro_recall(matrix: Int64) -> float:
-    """Mean recall over classes (balanced accuracy)."""
-    return float(class_table(matrix).recall.mean())
+    """Mean recall over the classes that have images (balanced accuracy)."""
+    return float(present_recall(matrix).mean())
 
 
 def macro_f1(matrix: Int64) -> float:
-    """Mean of the classes' F1 scores (scikit-learn's ``average="macro"``)."""
-    return float(class_table(matrix).f1.mean())
+    """Mean of the classes' F1 scores (scikit-learn's ``average="macro"``), as `macro_recall`."""
+    table = class_table(matrix)
+    return float(table.f1[table.support > 0].mean())
 
 
 def g_mean(matrix: Int64) -> float:
     """Geometric mean of the recalls; 0 as soon as one class is never found."""
-    recall = class_table(matrix).recall
+    recall = present_recall(matrix)
     return float(np.exp(np.log(recall).mean())) if (recall > 0).all() else 0.0
 
 
@@ -89,7 +96,7 @@ SCORES = (*METRICS, "min_recall")
 def scores(matrix: Int64) -> dict[str, float]:
     """All summary metrics of a matrix, with the worst recall as ``min_recall``."""
     summary = {name: metric(matrix) for name, metric in METRICS.items()}
-    return summary | {"min_recall": float(class_table(matrix).recall.min())}
+    return summary | {"min_recall": float(present_recall(matrix).min())}
 
 
 def log_softmax(logits: NDArray[np.floating]) -> Float64:

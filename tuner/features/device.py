@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tuner.environment import prepare_environment
 from tuner.errors import UsageError
 
 
@@ -36,13 +37,6 @@ class Device(NamedTuple):
         return f"{self.name} ({self.backend})"
 
 
-def prepare_environment() -> None:
-    """Settings that backends read when first imported; the user's own win."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
 def find_device() -> Device:
     """Ask the Keras backend for its device; says so when a card is there but unusable."""
     prepare_environment()
@@ -53,6 +47,10 @@ def find_device() -> Device:
 def _find_device() -> Device:
     import keras
 
+    # A keras.json of other projects may say otherwise, and numbers must not depend on it.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise UsageError(

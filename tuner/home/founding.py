@@ -10,12 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuner.config import StudyConfig, dump_study, incomparable_changes, resolve_alpha
+from tuner.config import (
+    ColumnsConfig,
+    DataConfig,
+    StudyConfig,
+    dump_study,
+    incomparable_changes,
+    resolve_alpha,
+)
 from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.image_table import ImageTable
-from tuner.data.reading import read_image_table
+from tuner.data.labels.listing import LabelFile
+from tuner.data.reading import read_image_table, source_root
 from tuner.data.split import make_split
-from tuner.errors import StudyError
+from tuner.errors import DataError, StudyError
 from tuner.files import write_whole
 from tuner.home import Home
 from tuner.home.images_csv import write_images
@@ -40,16 +48,29 @@ def read_images(
         config.data.source,
         home=home.path,
         root=config.data.root,
+        images=config.data.images,
+        columns=_columns(config.data),
+        class_names=config.data.class_names,
         group_by=None if config.data.group_by == NEAR_DUPLICATES else config.data.group_by,
         include=config.data.include,
         exclude=config.data.exclude,
         value_range=config.data.range,
+        follow_links=config.data.follow_links,
+        min_images=config.data.min_images,
+        rest=config.data.rest,
         on_progress=on_progress,
     )
     folder = StudyFolder(home.studies / config.name)
     if not folder.exists:
         return table
     return replace(table, rule=replace(table.rule, order=folder.rule.order))
+
+
+def _columns(data: DataConfig) -> ColumnsConfig | None:
+    """The columns of the label file; near-duplicates take the place of a group column."""
+    if data.columns is None or data.group_by != NEAR_DUPLICATES:
+        return data.columns
+    return data.columns.model_copy(update={"group": None})
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
@@ -234,12 +255,10 @@ def keep_settings(folder: StudyFolder, config: StudyConfig) -> None:
 
 def data_root(config: StudyConfig, home: Home) -> Path | None:
     """The folder that the paths of a study's images start from, where it is still there."""
-    source = config.data.source
-    if source == "digits":
-        root = home.path / "datasets" / "digits"
-    elif config.data.root is not None:
-        root = Path(config.data.root).expanduser()
-    else:
-        root = Path(source).expanduser()
-        root = root.parent if root.suffix.lower() == ".csv" else root
+    data = config.data
+    labels = LabelFile(source=data.source, root=data.root, images=data.images)
+    try:
+        root = source_root(labels, home=home.path)
+    except DataError:
+        return None
     return root.resolve() if root.is_dir() else None

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from PIL import Image
 
 from tuner.arrays import Float32, UInt8
 from tuner.data.decoding.resize import DECODE
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
+from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
 from tuner.model.archive import read_card
-from tuner.text import first_line
+from tuner.text import first_line, some
 
 _BATCH = 32
+_MOST_PIXELS = 64_000_000  # decoded and not yet resized; 200 MB, but always one picture
 _MAGIC = frozenset("*?[")
 
 
@@ -108,18 +111,34 @@ def _reading(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def list_images(arguments: Sequence[str]) -> tuple[list[str], list[Prediction]]:
-    """Files that the arguments name, in their order, and what names nothing.
+class Listed(NamedTuple):
+    """What arguments name.
+
+    Attributes:
+        files: In the order of the arguments.
+        missing: Arguments that name nothing.
+        notes: What lies in their folders and is not read, in sentences.
+    """
+
+    files: list[str]
+    missing: list[Prediction]
+    notes: list[str]
+
+
+def list_images(arguments: Sequence[str]) -> Listed:
+    """Files that the arguments name, what names nothing, and what is not read.
 
     Args:
         arguments: Files; folders, searched with all below them for files with an image's
-            suffix; or patterns such as ``photos/**/*.jpg``.
+            suffix, as a data folder is; or patterns such as ``photos/**/*.jpg``.
     """
     files: list[str] = []
     missing: list[Prediction] = []
+    notes: list[str] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            inside = sorted(str(path) for path in _images_below(Path(argument)))
+            inside, unread = _images_below(Path(argument))
+            notes += unread
             lack = "the folder holds no images"
         elif os.path.lexists(argument):
             inside, lack = [argument], ""
@@ -129,36 +148,75 @@ def list_images(arguments: Sequence[str]) -> tuple[list[str], list[Prediction]]:
             lack = "no such file, and no pattern that matches one"
         files += inside
         missing += [] if inside else [Prediction(argument, None, lack)]
-    return list(dict.fromkeys(files)), missing
+    return Listed(list(dict.fromkeys(files)), missing, notes)
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    return (
-        Path(parent, name)
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-    )
+def _images_below(folder: Path) -> tuple[list[str], list[str]]:
+    """Images of a folder, sorted, and sentences on what else is in it."""
+    walk = walk_folder(Path(os.path.abspath(folder)))
+    is_image = {path: Path(path).suffix.lower() in IMAGE_SUFFIXES for path in walk.files}
+    others = sorted(path for path in walk.files if not is_image[path])
+    notes = [f"{folder / problem.path}: {problem.reason}" for problem in walk.problems]
+    if others:
+        notes.append(f"{folder}: no images by their suffix, not read: {some(others)}")
+    if walk.skipped:
+        notes.append(f"{folder}: hidden or system files, not read: {some(sorted(walk.skipped))}")
+    return sorted(str(folder / path) for path in walk.files if is_image[path]), notes
 
 
 def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Prediction]:
-    """Classify files of any size, in their order; the next ones are decoded meanwhile."""
-    waiting = iter(files)
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
-        reads = deque(_start(pool, islice(waiting, 2 * _BATCH), classifier))
-        while reads:
-            part = [reads.popleft() for _ in range(min(_BATCH, len(reads)))]
-            reads.extend(_start(pool, islice(waiting, len(part)), classifier))
+    """Classify files of any size, in their order; the next ones are decoded meanwhile.
+
+    Whole pictures are held only until they are resized, and only so many of them at once that
+    their pixels stay below a bound: memory is the same for thumbnails and for large photographs.
+    """
+    part: list[tuple[str, Float32 | str]] = []
+    for path, pixels in _decoded_ahead(files, classifier):
+        part.append((path, pixels if isinstance(pixels, str) else _resized(classifier, pixels)))
+        del pixels  # or it would live until the next one has come
+        if len(part) == _BATCH:
             yield from _predict_batch(classifier, part)
+            part = []
+    yield from _predict_batch(classifier, part)
 
 
-_Read = tuple[str, "Future[UInt8 | str]"]
+class _Read(NamedTuple):
+    """A file on its way: its pixels, or why there are none, and how many they will be."""
+
+    path: str
+    decoded: Future[UInt8 | str]
+    n_pixels: int
 
 
-def _start(
-    pool: ThreadPoolExecutor, paths: Iterable[str], classifier: Classifier
-) -> Iterator[_Read]:
-    return ((path, pool.submit(_decode, path, classifier)) for path in paths)
+def _decoded_ahead(
+    files: Iterable[str], classifier: Classifier
+) -> Iterator[tuple[str, UInt8 | str]]:
+    """Files in their order with their pixels; threads are ahead by a bounded number of pixels."""
+    waiting = ((path, _pixels_of(path)) for path in files)
+    following = next(waiting, None)
+    reads: deque[_Read] = deque()
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
+        while following or reads:
+            held = sum(read.n_pixels for read in reads)
+            is_room = len(reads) < 2 * _BATCH and held + (following or ("", 0))[1] <= _MOST_PIXELS
+            if following and (is_room or not reads):
+                path, n = following
+                reads.append(_Read(path, pool.submit(_decode, path, classifier), n))
+                following = next(waiting, None)
+            else:
+                first = reads.popleft()
+                yield first.path, first.decoded.result()
+
+
+def _pixels_of(path: str) -> int:
+    """Pixels that a file declares; its bytes, which are more, where nobody can read that."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                return int(picture.width * picture.height)
+    except Exception:  # a hostile header raises nearly anything, and decoding names the reason
+        return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _decode(path: str, classifier: Classifier) -> UInt8 | str:
@@ -172,13 +230,15 @@ def _decode(path: str, classifier: Classifier) -> UInt8 | str:
         return error.what
 
 
-def _predict_batch(classifier: Classifier, part: Sequence[_Read]) -> list[Prediction]:
-    decoded = [(path, read.result()) for path, read in part]
-    sized = [_resized(classifier, pixels) for _, pixels in decoded if not isinstance(pixels, str)]
-    rows = iter(_classified(classifier, sized))
+def _predict_batch(
+    classifier: Classifier, part: Sequence[tuple[str, Float32 | str]]
+) -> list[Prediction]:
+    rows = iter(
+        _classified(classifier, [sized for _, sized in part if not isinstance(sized, str)])
+    )
     return [
-        Prediction(path, None, pixels) if isinstance(pixels, str) else Prediction(path, next(rows))
-        for path, pixels in decoded
+        Prediction(path, None, sized) if isinstance(sized, str) else Prediction(path, next(rows))
+        for path, sized in part
     ]
 
 

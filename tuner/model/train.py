@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tuner.arrays import Int64
+from tuner.config import DataConfig
 from tuner.data.image_table import ImageTable
+from tuner.data.labels.rows import is_label_source
 from tuner.data.seen import DICOM_PATIENT
 from tuner.errors import DataError
 from tuner.ground import (
@@ -60,11 +64,23 @@ def with_images(export: Export, data: str | None) -> Export:
     """The export with other images than its own, when the user names some."""
     if data is None:
         return export
-    changes: dict[str, str | None] = {"source": data, "root": None}
-    if not data.lower().endswith(".csv") and export.config.data.group_by not in _NO_COLUMNS:
-        changes["group_by"] = None  # a column of the manifest that the study had
-    images = export.config.data.model_copy(update=changes)
+    old = export.config.data
+    changes: dict[str, Any] = {"source": data, "root": None, "images": _moved(old, data)}
+    if not is_label_source(data):
+        changes |= {"columns": None, "class_names": None}
+        if old.group_by not in _NO_COLUMNS:
+            changes["group_by"] = None  # a column of the label file that the study had
+    images = old.model_copy(update=changes)
     return replace(export, config=export.config.model_copy(update={"data": images}))
+
+
+def _moved(old: DataConfig, data: str) -> tuple[str, ...]:
+    """Folders of images that lie to another label file as they did to the old one."""
+    if not is_label_source(data):
+        return ()
+    then, now = Path(old.source).parent, Path(data).parent
+    moved = [now / os.path.relpath(folder, then) for folder in old.images]
+    return tuple(str(folder) for folder in moved if folder.is_dir())
 
 
 def with_mode(export: Export, is_live: bool | None) -> Export:

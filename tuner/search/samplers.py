@@ -50,6 +50,20 @@ def make_pruner(name: str) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=15)
 
 
+def unfit_pruner(sampler: str, pruner: str) -> str:
+    """Why a pruner keeps a sampler from learning, as a sentence; "" where it does not.
+
+    Optuna's GPSampler models complete trials only and draws at random until it has ten of them
+    (``n_startup_trials``), where TPE ranks pruned ones, too.
+    """
+    if sampler != "gp" or pruner == "none":
+        return ""
+    return (
+        "sampler 'gp' learns from complete trials only and draws at random until there are ten: "
+        f"pruner '{pruner}' keeps most of them from it; better search.pruner: none"
+    )
+
+
 class _PlacedQMC(optuna.samplers.QMCSampler):
     """Optuna's QMC sampler at a given place of the study's one sequence.
 

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from tuner.study.export import Export, load_export
     from tuner.study.model import Model
     from tuner.study.pages import mlflow_pages, optuna_page, prepare_mlflow
-    from tuner.study.places import find_home
-    from tuner.study.study import Study, names_of_studies
+    from tuner.study.places import find_home, names_of_studies
+    from tuner.study.study import Study
     from tuner.study.trial import Trial
     from tuner.study.verbs.check import Check, UngroupedError
-    from tuner.study.verbs.draft import draft_study
+    from tuner.study.verbs.draft import Draft, draft_study
     from tuner.study.where import Job, Where
 
 _PLACES = {
     "Check": "tuner.study.verbs.check",
     "Confirmation": "tuner.home.confirmation",
+    "Draft": "tuner.study.verbs.draft",
     "Epoch": "tuner.home.listener",
     "Export": "tuner.study.export",
     "FreeBaseline": "tuner.home.free",
@@ -66,13 +67,14 @@ _PLACES = {
     "mlflow_pages": "tuner.study.pages",
     "optuna_page": "tuner.study.pages",
     "prepare_mlflow": "tuner.study.pages",
-    "names_of_studies": "tuner.study.study",
+    "names_of_studies": "tuner.study.places",
     "winner": "tuner.home.records",
 }
 
 __all__ = [
     "Check",
     "Confirmation",
+    "Draft",
     "Epoch",
     "Export",
     "FreeBaseline",

@@ -73,8 +73,8 @@ class Model:
         from tuner.model.predict import list_images, predict_files
 
         given = [files] if isinstance(files, (str, Path)) else files
-        found, missing = list_images([str(file) for file in given])
-        rows = [*missing, *predict_files(self._classifier, found)]
+        listed = list_images([str(file) for file in given])
+        rows = [*listed.missing, *predict_files(self._classifier, listed.files)]
         return pd.DataFrame([_prediction_row(row, self.class_names) for row in rows])
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Literal
 from tuner.config import StudyConfig, dump_study, parse_study
 from tuner.home import Home
 from tuner.home.listener import Listener
-from tuner.home.study_folder import StudyFolder
+from tuner.home.study_folder import StudyFolder, all_studies
 
 Auto = Literal["auto"]
 
@@ -49,3 +49,8 @@ def is_file(study: str, home: Home) -> bool:
         return True
     # Data and study often share a name: a folder hides no study of the home.
     return path.is_dir() and not StudyFolder(home.studies / study).exists
+
+
+def names_of_studies(home: str | Path | None = None) -> list[str]:
+    """Every study of a home that has begun, by name; one may be damaged."""
+    return [folder.name for folder in all_studies(find_home(home))]

@@ -82,6 +82,9 @@ def _on(ax: Axes | None, draw: Callable[[Axes | None], Axes]) -> Axes:
     """Draw on the given axes, or on new ones that notebooks and `pyplot.show` show."""
     if ax is not None:
         return draw(ax)
+    from tuner.environment import prepare_environment
+
+    prepare_environment()
     import matplotlib.pyplot as plt
 
     alone = draw(None).get_figure(root=True)  # knows its best size, but has no window

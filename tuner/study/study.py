@@ -6,7 +6,7 @@ composes what the rooms below it do and knows no console: who wants to see what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,8 @@ from tuner.errors import StudyError
 from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.free import FreeBaseline, load_free
 from tuner.home.listener import Listener
-from tuner.home.records import best_baseline, finished_trials, winner
-from tuner.home.study_folder import StudyFolder, all_studies, find_study
-from tuner.notebook import page, paragraph
+from tuner.home.records import best_baseline, winner
+from tuner.home.study_folder import StudyFolder, find_study
 from tuner.study.places import (
     Auto,
     changed,
@@ -29,7 +28,7 @@ from tuner.study.places import (
     leading_question,
     listener_of,
 )
-from tuner.study.trial import Trial, frame_of, predictions_of, ranking, trials_of
+from tuner.study.trial import Trial, frame_of, predictions_of, trials_of
 
 if TYPE_CHECKING:
     import optuna
@@ -97,21 +96,53 @@ class Study:
         overrides: Sequence[str] = (),
         **places: Any,
     ) -> Study:
-        """A study of an image folder, or a manifest, without a study file.
+        """A study of an image folder, or a label file, without a study file.
 
         Args:
-            data: Folder per class, manifest ``.csv``, or "digits".
+            data: Folder per class, label file with `path` and `label`, or "digits".
             name: Of the study; the folder's by default.
             image_px: Side of the square images, in pixels.
-            group_by: Column of a manifest, or ``near_duplicates``.
+            group_by: Column of a label file, or ``near_duplicates``.
             overrides: Other keys of a study file, each as ``"a.b=value"``.
             places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.
         """
+        source = {"source": str(data), "image_px": image_px, "group_by": group_by, "range": "auto"}
         stem = name or safe_study_name(Path(data).resolve().stem)
-        source = {"source": str(data), "image_px": image_px, "group_by": group_by}
-        source["range"] = "auto"
         text = to_yaml({"name": stem, "data": source})
         return cls(parse_study(text, source=str(data), overrides=overrides), **places)
+
+    @classmethod
+    def of_table(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        name: str,
+        columns: Mapping[str, str] | None = None,
+        images: str | Path = ".",
+        image_px: int = 224,
+        overrides: Sequence[str] = (),
+        **places: Any,
+    ) -> Study:
+        """A study of the images that a table names, one a row; the home keeps what it uses.
+
+        Args:
+            frame: One row an image.
+            name: Of the study.
+            columns: Which is path, label and, if there, group and split; by default so called.
+            images: Folder that paths start from, or that absolute ones lie in.
+            image_px: Side of the square images, in pixels.
+            overrides: Other keys of a study file, each as ``"a.b=value"``.
+            places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.
+
+        Raises:
+            DataError: If the frame lacks a column, or a path or label is empty.
+        """
+        from tuner.study.table import keep_table
+
+        data = keep_table(frame, columns, home=find_home(places.get("home")), name=name)
+        data |= {"root": str(Path(images).expanduser().resolve()), "image_px": image_px}
+        text = to_yaml({"name": name, "data": data})
+        return cls(parse_study(text, source=f"table of {name}", overrides=overrides), **places)
 
     @classmethod
     def load(cls, name: str, **places: Any) -> Study:
@@ -206,12 +237,7 @@ class Study:
         return load_free(self.folder.path)
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a setting, baselines first.
-
-        Columns: ``name``, ``title``, ``kind``, ``number``, ``state``, the four hyperparameters,
-        ``value`` (the objective), the summary scores, ``recall/<class>``, ``epochs`` and
-        ``seconds``.
-        """
+        """One row a setting, baselines first; `docs/python.md` names the columns."""
         return frame_of(trials_of(self.folder))
 
     @property
@@ -364,24 +390,11 @@ class Study:
 
     def __repr__(self) -> str:
         """Name, and how far it is."""
-        if not self.has_begun:
-            return f"<Study '{self.name}': not begun>"
-        records = self.folder.records()
-        n, best = len(finished_trials(records)), winner(records)
-        is_judged = best is not None and best.value is not None
-        value = f", best {best.title} {best.value:.4f}" if best and is_judged else ""
-        return f"<Study '{self.name}': {n} of {self.config.search.trials} trials{value}>"
+        from tuner.study.shown import in_a_line
+
+        return in_a_line(self)
 
     def _repr_html_(self) -> str:
-        if not self.has_begun:
-            return page(repr(self)[1:-1], paragraph("run() starts it"))
-        trials = trials_of(self.folder)
-        parts = ranking(trials, best=winner([trial.record for trial in trials]))
-        if done := self.confirmation:
-            parts.append(paragraph(done.verdict.sentence, is_strong=True))
-        return page(repr(self)[1:-1], *parts)
+        from tuner.study.shown import as_page
 
-
-def names_of_studies(home: str | Path | None = None) -> list[str]:
-    """Every study of a home that has begun, by name; one may be damaged."""
-    return [folder.name for folder in all_studies(find_home(home))]
+        return as_page(self)

@@ -14,7 +14,7 @@ from tuner.cli.options import home_words
 from tuner.cli.show.tables import class_table
 from tuner.cli.show.terminal import make_console, say, say_fact, say_step, warn
 from tuner.errors import SplitError, UsageError
-from tuner.study import Check, ImageTable, UngroupedError, leak_sentence
+from tuner.study import Check, Draft, ImageTable, UngroupedError, leak_sentence
 from tuner.text import command, some
 
 _SETS_SHOWN = 20
@@ -22,10 +22,13 @@ _PAIRS_SHOWN = 20
 _PROBLEMS_SHOWN = 20
 
 
-def print_draft(path: Path, table: ImageTable, *, group_by: str | None, home: Path | None) -> None:
+def print_draft(draft: Draft, *, group_by: str | None, home: Path | None) -> None:
     """What a new study file is about, and the commands that follow."""
     console = make_console(is_result=True)
+    path, table = draft.path, draft.table
     say(console, f"{table.n_images:,} images in {table.n_classes} classes: {path}")
+    for sentence in draft.said:
+        say(console, sentence)
     _print_problems(table, console, limit=_PROBLEMS_SHOWN)
     for note in table.notes:
         warn(console, note)

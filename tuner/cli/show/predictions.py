@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tuner.cli.show.terminal import make_console, warn
 from tuner.errors import DataError, UsageError
-from tuner.text import printable
+from tuner.text import command, printable
 
 if TYPE_CHECKING:
     from tuner.model.predict import Prediction
@@ -24,7 +25,7 @@ def write_predictions(
     """Classify files, print what was found, name what could not be read.
 
     Raises:
-        UsageError: If there is no such model.
+        UsageError: If there is no such model, or nothing can be written at `output`.
         DataError: At the end, if a file could not be read.
     """
     console = make_console(is_result=False)
@@ -32,6 +33,8 @@ def write_predictions(
         kind = "is no file" if model.exists() else "does not exist"
         do = "name the file that `tuner train` wrote"
         raise UsageError(f"model '{printable(str(model))}' {kind}", do=do)
+    if output is not None:
+        _check_target(output)
     from tuner.model.archive import read_card
 
     read_card(model)  # said before the backend has loaded
@@ -42,7 +45,9 @@ def write_predictions(
         from tuner.model.predict import list_images, load_classifier, predict_files
 
         classifier = load_classifier(model)
-    files, missing = list_images(images)
+    files, missing, notes = list_images(images)
+    for note in notes:
+        warn(console, note)
     faults: list[str] = []
 
     def readable() -> Iterator[Prediction]:
@@ -64,6 +69,20 @@ def write_predictions(
         n_all = len(files) + len(missing)
         what = f"{len(faults)} of {n_all} could not be read; the others are classified"
         raise DataError(what, do="replace or remove those that are named above")
+
+
+def _check_target(output: Path) -> None:
+    """Refuse a file that could not be written, before anything takes time."""
+    if output.is_dir():
+        do = f"name a file in it: -o {command(output / 'classes.csv')}"
+        raise UsageError(f"'{printable(str(output))}' is a folder", do=do)
+    folder = output.parent
+    if not folder.is_dir():
+        kind = "is no folder" if folder.exists() else "does not exist"
+        do = f"make it first: {command('mkdir', '-p', folder)}"
+        raise UsageError(f"the folder of '{printable(str(output))}' {kind}", do=do)
+    if not os.access(output if output.exists() else folder, os.W_OK):
+        raise UsageError(f"'{printable(str(output))}' may not be written", do="choose another -o")
 
 
 def _write_csv(found: Iterable[Prediction], names: Sequence[str], stream: IO[str]) -> None:

@@ -124,7 +124,8 @@ def _draw(
     cells = [_in_cells(ax, counts, rates, layout=layout)] if layout.count_pt else []
     for texts in [*cells, *_beside(ax, margin, rows=rows, size_pt=layout.label_pt)]:
         write(ax, texts)
-    summary = f"macro recall {recall.mean():.3f} · worst class {recall.min():.3f}"
+    present = recall[support > 0]
+    summary = f"macro recall {present.mean():.3f} · worst class {present.min():.3f}"
     _write_title(ax, title, summary)
 
 

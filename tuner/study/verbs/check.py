@@ -11,6 +11,7 @@ import pandas as pd
 
 from tuner.config import StudyConfig
 from tuner.data.image_table import ImageTable, exact_duplicates, label_conflicts
+from tuner.data.mirrored import mirrored_classes
 from tuner.data.near_duplicates.find import NearDuplicates
 from tuner.data.near_duplicates.leaks import leak_facts, pair_facts
 from tuner.data.split import small_class_warnings
@@ -59,7 +60,10 @@ class Check:
     @property
     def notes(self) -> list[str]:
         """What a reader should know of the images, in sentences."""
-        return [*self.table.notes, *small_class_warnings(self.table)]
+        pairs = mirrored_classes(self.table.class_names) if self.config.augmentation.flip else ""
+        mirrored = f"mirrored views change the class ({pairs}); set augmentation.flip: false"
+        notes = [*self.table.notes, *small_class_warnings(self.table)]
+        return [*notes, mirrored] if pairs else notes
 
     @property
     def problems(self) -> list[str]:

@@ -59,10 +59,12 @@ def run_study(
         device = start_device(config, listener, find=where.find_device if where else None)
         from tuner.features.source import open_features
         from tuner.search.journal import open_storage
-        from tuner.search.samplers import make_sampler
+        from tuner.search.samplers import make_sampler, unfit_pruner
 
         # What the search lacks is said before minutes go into features.
         make_sampler(config.search.sampler, seed=config.seed, place=0, space={})
+        if sentence := unfit_pruner(config.search.sampler, config.search.pruner):
+            listener.warning(sentence)
         storage = open_storage(home, storage_url)
         config, weights = find_weights(config, listener, or_random=or_random)
         source = open_features(config, home, weights=weights, device=device)
