@@ -59,7 +59,9 @@ class Ground:
         from tuner.features.extract import ViewOf
 
         table = self.table
-        return [ViewOf(table.root / table.paths[i], table.sha256[i], 0) for i in images]
+        return [
+            ViewOf(table.root / table.paths[i], table.sha256[i], 0, table.rule) for i in images
+        ]
 
     def extract(self, listener: Listener, *, other_folds: Sequence[Int64] = ()) -> tuple[int, int]:
         """Compute what trials need and the bank lacks.

@@ -23,6 +23,7 @@ def test_defaults_are_the_contract() -> None:
             "class_names": None,
             "image_px": 224,
             "group_by": None,
+            "range": "full",
             "include": (),
             "exclude": (),
             "follow_links": False,
@@ -139,6 +140,23 @@ def test_two_classes_refuse_an_alpha_that_drops_one(limits: tuple[float, float])
         resolve_alpha(study(search=SearchConfig(alpha=limits)), 2)
     assert str(caught.value).startswith(f"search.alpha: {list(limits)} must lie above 0 and below")
     assert caught.value.do == "write 'alpha: [0.05, 0.95]' or leave it out"
+
+
+@pytest.mark.parametrize("written", ["auto", "full", "[0, 4095]", "[-1024.0, 3071.5]"])
+def test_a_range_is_two_words_or_two_rising_numbers(written: str) -> None:
+    """What is written comes back from the stored file as it was."""
+    text = f"name: x\ndata: {{source: d, range: {written}}}\n"
+    study = parse_study(text, source="x.yaml")
+    assert parse_study(dump_study(study), source="y.yaml").data.range == study.data.range
+    assert StudyConfig.model_validate(study.model_dump(mode="json")) == study
+    assert study.data.range in ("auto", "full", (0.0, 4095.0), (-1024.0, 3071.5))
+
+
+@pytest.mark.parametrize("written", ["[4095, 0]", "[1, 1]", "[0]", "most", "[0, .inf]", "[no, 1]"])
+def test_other_ranges_are_refused(written: str) -> None:
+    """One message says what may be written."""
+    with pytest.raises(StudyFileError, match="must be auto, full, or the values"):
+        parse_study(f"name: x\ndata: {{source: d, range: {written}}}\n", source="x.yaml")
 
 
 COLUMNS = "{path: image_id, label: dx, group: lesion_id, split: null}"

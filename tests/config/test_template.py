@@ -36,7 +36,10 @@ def test_the_template_reads_back_with_every_value() -> None:
     expected = StudyConfig(
         name="steel",
         data=DataConfig(
-            source="data/steel.csv", root="data/steel", image_px=128, group_by="plate"
+            source="data/steel.csv",
+            root="data/steel",
+            image_px=128,
+            group_by="plate",
         ),
         search=SearchConfig(trials=40, alpha=(0.05, 1.0)),
     )

@@ -33,11 +33,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def picture() -> Callable[..., Path]:
-    """Writer of a small picture of one gray, different for each `value`."""
+    """Writer of a small picture of one gray and a corner, different for each `value`."""
 
     def write(path: Path, value: int = 0) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((4, 4, 3), value, dtype=np.uint8)).save(path)
+        pixels = np.full((4, 4, 3), value, dtype=np.uint8)
+        pixels[0, 0] ^= 128
+        Image.fromarray(pixels).save(path)
         return path
 
     return write

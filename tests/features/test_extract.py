@@ -147,9 +147,9 @@ def test_views_of_a_file_share_one_decoding(tmp_path, pictures, extractor, monke
     """Eight views of one file decode it once, not eight times."""
     decoded = []
 
-    def decode_and_note(data, *, name, image_px):
+    def decode_and_note(data, *, name, **how):
         decoded.append(Path(name))
-        return read_image_bytes(data, name=name, image_px=image_px)
+        return read_image_bytes(data, name=name, **how)
 
     monkeypatch.setattr(extract, "read_image_bytes", decode_and_note)
     fill(open_bank(tmp_path), rows_of(pictures[:3], views=range(1, 9)), extractor)

@@ -94,7 +94,7 @@ def test_pixels_in_flight_are_bounded(classifier, photos, monkeypatch):
     """Not the number of pictures but their pixels decide how many are decoded ahead."""
     held, most = [], []
 
-    def decode(path):
+    def decode(path, classifier):
         pixels = np.zeros((60, 90, 3), np.uint8)
         held.append(path)
         most.append(len(held))

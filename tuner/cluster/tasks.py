@@ -76,7 +76,4 @@ def _open_source(job: Job) -> FeatureSource:
 
 
 def _keys(source: FeatureSource, chunk: Sequence[ViewOf]) -> list[str]:
-    from tuner.features.views import view_key
-
-    augmentation = source.config.augmentation
-    return [view_key(row.sha256, row.view, augmentation=augmentation) for row in chunk]
+    return [row.key(source.config.augmentation) for row in chunk]

@@ -16,6 +16,7 @@ _FREE_KEYS = frozenset(
     {
         "data.source",
         "data.root",
+        "data.range",  # what it comes to is compared
         "data.images",
         "data.columns",
         "data.class_names",

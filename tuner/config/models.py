@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -10,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     create_model,
 )
 from pydantic_core import PydanticCustomError
@@ -47,6 +47,19 @@ def _not_empty(items: tuple[str, ...]) -> tuple[str, ...]:
     if not items:
         raise _broken("the list is empty; name at least one, for example [none]")
     return items
+
+
+def _value_range(value: Any) -> str | tuple[float, float]:
+    if value in ("auto", "full"):
+        return str(value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        is_number = [isinstance(v, int | float) and not isinstance(v, bool) for v in value]
+        if all(is_number) and all(map(math.isfinite, value)) and value[0] < value[1]:
+            return float(value[0]), float(value[1])
+    raise _broken(
+        f"must be auto, full, or the values that become black and white, such as [0, 4095], "
+        f"not {to_flow(value)}"
+    )
 
 
 def _column(value: Any) -> str | int:
@@ -108,14 +121,14 @@ class _Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-_Column = Annotated[str | int, PlainValidator(_column)]
+_Column = Annotated[str | int, BeforeValidator(_column)]
 
 
 class ColumnsConfig(_Block):
     """The columns of a label file by name; in a file without a header by number, from 1."""
 
     path: _Column = Field(description="names the file of each image", examples=["image_id"])
-    label: Annotated[str | int | tuple[str | int, ...], PlainValidator(_label_columns)] = Field(
+    label: Annotated[str | int | tuple[str | int, ...], BeforeValidator(_label_columns)] = Field(
         description="its class; several columns, one a class: [MEL, NV]", examples=["dx"]
     )
     group: _Column | None = Field(default=None, description="images that belong together")
@@ -139,7 +152,7 @@ class DataConfig(_Block):
         default=None, description="of a label file; null: path, label and, if there, split"
     )
     class_names: Annotated[
-        str | tuple[str, ...] | dict[str, str] | None, PlainValidator(_class_names)
+        str | tuple[str, ...] | dict[str, str] | None, BeforeValidator(_class_names)
     ] = Field(default=None, description="of labels that are numbers: list, block or file")
     image_px: int = Field(
         default=224, ge=32, le=1024, description="side of the square images, in pixels"
@@ -148,6 +161,9 @@ class DataConfig(_Block):
         default=None,
         description="column of a label file | near_duplicates: kept on one side of each split",
     )
+    range: Annotated[
+        Literal["auto", "full"] | tuple[float, float], BeforeValidator(_value_range)
+    ] = Field(default="full", description="of gray beyond 8 bits: auto | full | [black, white]")
     include: Annotated[tuple[_Text, ...], _from_list, _Distinct] = Field(
         default=(), description='only files like these, for example "*.jpg"; empty: all'
     )

@@ -51,8 +51,8 @@ def read_test(folder: StudyFolder, bank: FeatureBank) -> SealedImages:
     """
     table = folder.images
     chosen = table.test
-    augmentation = folder.config.augmentation
-    keys = [view_key(table.sha256[i], 0, augmentation=augmentation) for i in chosen]
+    augmentation, rule = folder.config.augmentation, table.rule
+    keys = [view_key(table.sha256[i], 0, augmentation=augmentation, rule=rule) for i in chosen]
     groups = None if table.groups is None else table.groups[chosen]
     return SealedImages(
         images=chosen, labels=table.labels[chosen], groups=groups, features=bank.read(keys)

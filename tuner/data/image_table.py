@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tuner.arrays import Bool, Int64
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.sources import Problem
 
 TEST = -1  # value of `ImageTable.fold` for the sealed test
@@ -45,6 +46,8 @@ class ImageTable:
             does not keep it.
         problems: Files left out as the images were found, with the reason.
         notes: What a reader should know of what was found, in sentences.
+        rule: How the files are read.
+        mended: Files that tuner 1 read wrongly, with in what; a study does not keep them.
     """
 
     paths: tuple[str, ...]
@@ -57,6 +60,8 @@ class ImageTable:
     is_shipped_test: Bool | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    rule: PixelRule = EACH_FILE
+    mended: tuple[Problem, ...] = ()
 
     @property
     def n_images(self) -> int:

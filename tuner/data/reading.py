@@ -23,6 +23,7 @@ from tuner.data.labels.places import MISSING
 from tuner.data.labels.rows import LABEL_SUFFIXES, is_label_source
 from tuner.data.layouts import find_masks
 from tuner.data.scan import Scanned, scan
+from tuner.data.seen import DICOM_PATIENT, Range, seen_notes, seen_rule, with_patients
 from tuner.data.small_classes import without_small_classes
 from tuner.data.sources import Entry, Listing, Problem
 from tuner.errors import DataError
@@ -40,6 +41,7 @@ def read_image_table(
     group_by: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    value_range: Range = "full",
     follow_links: bool = False,
     min_images: int = 1,
     rest: str | None = None,
@@ -58,10 +60,12 @@ def read_image_table(
         images: Folders in which a label file's images are found by name.
         columns: Of a label file; None takes `path`, `label` and, where it is filled, `split`.
         class_names: Names of a label file's labels that are numbers.
-        group_by: Column of a label file that says which images belong together.
+        group_by: Column of a label file that says which images belong together, or
+            ``dicom_patient``.
         include: Globs of files to take (see `sources.glob_pattern`); by default every known
             image suffix.
         exclude: Globs of files to leave out.
+        value_range: Values of gray of more than 8 bits that become black and white.
         follow_links: Whether links may lead out of the data folder.
         min_images: Classes of fewer usable images are left out, or join `rest`.
         rest: Class that those join.
@@ -76,7 +80,7 @@ def read_image_table(
         root=root,
         images=images,
         columns=columns,
-        group_by=group_by,
+        group_by=None if group_by == DICOM_PATIENT else group_by,
         class_names=class_names,
         follow_links=follow_links,
     )
@@ -94,10 +98,21 @@ def read_image_table(
         dataclasses.replace(entry, reason=entry.reason or seen[entry.path].reason)
         for entry in listing.entries
     ]
+    if group_by == DICOM_PATIENT:
+        barred = with_patients(barred, seen, where=where)
     listing = dataclasses.replace(listing, entries=tuple(barred))
     listing = without_small_classes(listing, min_images=min_images, rest=rest)
     _check_classes(listing, folder=folder, where=where)
-    return _assemble(listing, root=folder, seen=seen)
+    return _with_rule(_assemble(listing, root=folder, seen=seen), seen, value_range)
+
+
+def _with_rule(table: ImageTable, seen: dict[str, Scanned], wanted: Range) -> ImageTable:
+    """The table with how its files are read, and what is to be known of them."""
+    used = {path: seen[path] for path in table.paths}
+    rule = seen_rule(used, wanted)
+    mended = [Problem(path, one.mended) for path, one in used.items() if one.mended]
+    notes = (*table.notes, *seen_notes(used, rule, wanted))
+    return dataclasses.replace(table, rule=rule, notes=notes, mended=tuple(mended))
 
 
 def source_root(labels: LabelFile, *, home: Path) -> Path:

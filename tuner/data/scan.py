@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -12,12 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import PIL
+import numpy as np
 
-from tuner.data.images import decode_rgb, read_bytes
+from tuner.data.decoding.gray import Span
+from tuner.data.decoding.picture import Decoded
+from tuner.data.images import decode, read_bytes
 from tuner.errors import DataError
 from tuner.files import write_whole
+from tuner.versions import versions_of
 
 _SAVE_EVERY_S = 30.0  # what a kill can cost
 
@@ -29,10 +34,22 @@ class Scanned:
     Attributes:
         sha256: Of its bytes, hexadecimal; empty when they could not be read.
         reason: Why it is no usable picture; empty when it is one.
+        span: What its gray of more than 8 bits uses, where the file does not say.
+        n_pages: Pages or frames, of which the first is the picture.
+        is_flat: Whether all its pixels have one value.
+        window: Which of several windows of a DICOM file is shown.
+        mended: In what tuner 1 read it wrongly.
+        patient: Hash of a DICOM file's PatientID; empty without any.
     """
 
     sha256: str
     reason: str = ""
+    span: Span | None = None
+    n_pages: int = 1
+    is_flat: bool = False
+    window: str = ""
+    mended: str = ""
+    patient: str = ""
 
 
 # Size, modification and change time: a file put in another's place with its size and date
@@ -95,10 +112,27 @@ def _open(path: Path) -> Scanned:
     try:
         data = read_bytes(path)
         sha256 = hashlib.sha256(data).hexdigest()
-        decode_rgb(data, name=str(path))
+        found = decode(data, name=str(path), is_counted=True)
     except DataError as error:
         return Scanned(sha256, error.what.removeprefix("image "))
-    return Scanned(sha256)
+    patient = hashlib.sha256(found.patient.encode()).hexdigest()[:16] if found.patient else ""
+    return Scanned(
+        sha256,
+        span=found.span,
+        n_pages=found.n_pages,
+        is_flat=_is_flat(found),
+        window=found.window,
+        mended=found.mended,
+        patient=patient,
+    )
+
+
+def _is_flat(found: Decoded) -> bool:
+    """Whether a picture shows nothing; deep gray by its values, of which levels are few."""
+    if found.span is not None:
+        return found.span.low == found.span.high
+    pixels = np.asarray(found.rgb.getextrema())  # (3, 2): lowest and highest of each channel
+    return bool((pixels[:, 0] == pixels[:, 1]).all())
 
 
 def _batches(paths: Iterable[str], *, size: int) -> Iterable[list[str]]:
@@ -117,9 +151,16 @@ def _stamp(path: str) -> _Stamp | None:
 
 
 def _header(body: str) -> str:
-    """First line of a cache: another Pillow may read what this one cannot."""
+    """First line of a cache: another Pillow, or a package more, may read what these cannot."""
     digest = hashlib.sha256(body.encode()).hexdigest()
-    return json.dumps({"index": 1, "pillow": PIL.__version__, "sha256": digest})
+    return json.dumps({"index": 2, "decoders": _decoders(), "sha256": digest})
+
+
+@functools.cache
+def _decoders() -> dict[str, str]:
+    """Versions of what reads files."""
+    names = ("pillow", "tifffile", "imagecodecs", "pydicom", "pillow-heif", "pillow-jxl-plugin")
+    return versions_of(names)
 
 
 def _load(cache: Path) -> _Known:
@@ -130,17 +171,29 @@ def _load(cache: Path) -> _Known:
             return {}
         rows = map(json.loads, body.splitlines())
         return {
-            path: ((size, mtime, ctime), Scanned(sha256, reason))
-            for path, size, mtime, ctime, sha256, reason in rows
+            path: ((size, mtime, ctime), _scanned(sha256, reason, more))
+            for path, size, mtime, ctime, sha256, reason, more in rows
         }
     except (OSError, ValueError, TypeError):
         return {}
 
 
+def _scanned(sha256: str, reason: str, more: dict[str, Any]) -> Scanned:
+    span = more.pop("span", None)
+    return Scanned(sha256, reason, span=None if span is None else Span(*span), **more)
+
+
+def _more(found: Scanned) -> dict[str, Any]:
+    """What was seen besides hash and reason, where it is not as of nearly all files."""
+    names = ("span", "n_pages", "is_flat", "window", "mended", "patient")
+    usual = Scanned("")
+    return {n: getattr(found, n) for n in names if getattr(found, n) != getattr(usual, n)}
+
+
 def _save(cache: Path, *, known: _Known) -> None:
     """Write all results; a full disk only costs time."""
     body = "".join(
-        json.dumps([path, *stamp, result.sha256, result.reason]) + "\n"
+        json.dumps([path, *stamp, result.sha256, result.reason, _more(result)]) + "\n"
         for path, (stamp, result) in sorted(known.items())
     )
     with contextlib.suppress(OSError):

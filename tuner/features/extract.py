@@ -16,6 +16,7 @@ import numpy as np
 
 from tuner.arrays import Float32, UInt8
 from tuner.config import AugmentationConfig
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import read_bytes, read_image_bytes
 from tuner.errors import DataError
 from tuner.features.backbone import Extractor
@@ -28,11 +29,16 @@ _BATCHES_AHEAD = 4
 
 
 class ViewOf(NamedTuple):
-    """One row to extract: a file, its hash and the view."""
+    """One row to extract: a file, its hash, the view, and how the file is read."""
 
     path: Path
     sha256: str
     view: int
+    rule: PixelRule = EACH_FILE
+
+    def key(self, augmentation: AugmentationConfig) -> str:
+        """Its name in the bank."""
+        return view_key(self.sha256, self.view, augmentation=augmentation, rule=self.rule)
 
 
 OnProgress = Callable[[Progress], None]
@@ -93,7 +99,7 @@ def missing_chunks(
 
     Whoever computes a chunk, and with whatever others, its features are the same.
     """
-    rows = {view_key(w.sha256, w.view, augmentation=augmentation): w for w in wanted}
+    rows = {w.key(augmentation): w for w in wanted}
     missing = bank.missing(list(rows))
     # A chunk is a whole number of batches, so that only the last one of each part is padded.
     chunk_rows = batch_size * max(1, _CHUNK_ROWS // batch_size)
@@ -131,7 +137,7 @@ def fill_chunks(
                 on_progress(Progress(done, total, time.monotonic() - start))
             if written:
                 written.result()
-            keys = [view_key(row.sha256, row.view, augmentation=augmentation) for row in chunk]
+            keys = [row.key(augmentation) for row in chunk]
             written = writer.submit(bank.add, keys, np.concatenate(blocks))
         if written:
             written.result()
@@ -204,7 +210,7 @@ def read_pixels(row: ViewOf, image_px: int) -> UInt8:
             where=str(row.path),
             do="start the same command again: it is looked at anew",
         )
-    return read_image_bytes(data, name=str(row.path), image_px=image_px)
+    return read_image_bytes(data, name=str(row.path), image_px=image_px, rule=row.rule)
 
 
 def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[Float32]:

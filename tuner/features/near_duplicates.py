@@ -6,13 +6,12 @@ from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates, find_near_duplicates
 from tuner.features.extract import ViewOf
 from tuner.features.source import FeatureSource
-from tuner.features.views import view_key
 
 
 def images_themselves(table: ImageTable) -> list[ViewOf]:
     """Every image as a row of the bank, the sealed ones too: no label is asked, and no view."""
     files = zip(table.paths, table.sha256, strict=True)
-    return [ViewOf(table.root / path, sha256, 0) for path, sha256 in files]
+    return [ViewOf(table.root / path, sha256, 0, table.rule) for path, sha256 in files]
 
 
 def has_features(source: FeatureSource, table: ImageTable) -> bool:
@@ -24,8 +23,8 @@ def compare_images(source: FeatureSource, table: ImageTable) -> NearDuplicates:
     """Find the near-duplicates among all images; their features must be in the bank."""
     files = [table.root / path for path in table.paths]
     features = source.bank.read(_keys(source, table))
-    return find_near_duplicates(features, files, sha256=table.sha256)
+    return find_near_duplicates(features, files, sha256=table.sha256, rule=table.rule)
 
 
 def _keys(source: FeatureSource, table: ImageTable) -> list[str]:
-    return [view_key(s, 0, augmentation=source.config.augmentation) for s in table.sha256]
+    return [row.key(source.config.augmentation) for row in images_themselves(table)]

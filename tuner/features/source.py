@@ -20,6 +20,7 @@ from tuner.features.extract import (
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import turn
 from tuner.home import Home
+from tuner.home.study_folder import StudyFolder
 
 # Rows a pass: enough to fill the device, few enough for a small card at 224 px.
 _BATCH = {"cpu": 32, "gpu": 128}
@@ -125,7 +126,7 @@ def open_features(
         "backbone": "ResNet50 avg",
         "weights": weights.sha256,
         "image_px": config.data.image_px,
-        "decode": "tuner 1, Pillow bilinear antialiased",
+        "decode": StudyFolder(home.studies / config.name).decode,
         "preprocess": "resnet50.preprocess_input",
         "views": "tuner 1, affine_transform bilinear nearest",
         "precision": config.backbone.precision,

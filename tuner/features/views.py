@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.arrays import Float32, Float64
 from tuner.config import AugmentationConfig
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 
 
 class ViewParameters(NamedTuple):
@@ -68,10 +69,13 @@ def keras_transform(matrix: Float64) -> Float32:
     return np.array([xx, xy, x0, yx, yy, y0, 0, 0], dtype=np.float32)
 
 
-def view_key(sha256: str, view: int, *, augmentation: AugmentationConfig) -> str:
+def view_key(
+    sha256: str, view: int, *, augmentation: AugmentationConfig, rule: PixelRule = EACH_FILE
+) -> str:
     """Name of (image, view) in the feature bank; view 0 is the same for all settings."""
+    read = f":{rule.name}" if rule.name else ""
     if view == 0:
-        return f"{sha256}:0"
+        return f"{sha256}:0{read}"
     settings = augmentation.model_dump(mode="json", exclude={"cap"})
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return f"{sha256}:{view}:{digest[:16]}"
+    return f"{sha256}:{view}:{digest[:16]}{read}"

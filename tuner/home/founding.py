@@ -18,6 +18,7 @@ from tuner.config import (
     incomparable_changes,
     resolve_alpha,
 )
+from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.listing import LabelFile
 from tuner.data.reading import read_image_table, source_root
@@ -43,7 +44,7 @@ def read_images(
     Raises:
         DataError: If the images or the manifest cannot be used.
     """
-    return read_image_table(
+    table = read_image_table(
         config.data.source,
         home=home.path,
         root=config.data.root,
@@ -53,11 +54,16 @@ def read_images(
         group_by=None if config.data.group_by == NEAR_DUPLICATES else config.data.group_by,
         include=config.data.include,
         exclude=config.data.exclude,
+        value_range=config.data.range,
         follow_links=config.data.follow_links,
         min_images=config.data.min_images,
         rest=config.data.rest,
         on_progress=on_progress,
     )
+    folder = StudyFolder(home.studies / config.name)
+    if not folder.exists:
+        return table
+    return replace(table, rule=replace(table.rule, order=folder.rule.order))
 
 
 def _columns(data: DataConfig) -> ColumnsConfig | None:
@@ -179,6 +185,8 @@ def create_study_folder(
         "split_fingerprint": table.split_fingerprint,
         "problems": [[p.path, p.reason] for p in table.problems],
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "decode": DECODE,
+        "range": table.rule.range,
         "id": secrets.token_hex(16),  # tells two homes apart that began the same study at once
         **about,
     }
@@ -191,7 +199,10 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable)
     Raises:
         StudyError: If a setting or an image that matters has changed; names which.
     """
+    _check_decode(folder, table)
     changes = incomparable_changes(folder.config, config)
+    if folder.rule != table.rule:
+        changes.append(f"data.range: {folder.rule.words} -> {table.rule.words}")
     if changes:
         raise StudyError(
             f"study '{folder.name}' was begun with other settings: " + "; ".join(changes),
@@ -217,6 +228,21 @@ def check_unchanged(folder: StudyFolder, config: StudyConfig, table: ImageTable)
         + (", ".join(said) or "labels or groups differ"),
         where=str(table.root),
         do="restore them, or give the study another name to start anew on what is there",
+    )
+
+
+def _check_decode(folder: StudyFolder, table: ImageTable) -> None:
+    """Refuse to go on with a study of tuner 1 whose images it read wrongly: none would compare."""
+    if folder.decode != OLD_DECODE or not table.mended:
+        return
+    first, n_images = table.mended[0], len(table.mended)
+    found = "1 image" if n_images == 1 else f"{n_images:,} images"
+    raise StudyError(
+        f"study '{folder.name}' began when tuner read {found} wrongly, for example {first.path} "
+        f"({first.reason}); new trials could not be compared with its own",
+        where=str(folder.path),
+        do="what it has found can still be shown and exported; to search on, give the study "
+        "another name and begin anew",
     )
 
 

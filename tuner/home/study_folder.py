@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter
 
 from tuner.config import StudyConfig, load_study
+from tuner.data.decoding.resize import DECODE, OLD_DECODE
+from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
 from tuner.errors import StudyError
 from tuner.files import held, listed, sweep
@@ -25,7 +28,10 @@ from tuner.home.records import Record, load_records
 from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
-_YOUNGER = {("training", "mode")}  # keys that studies of the first version do not hold
+_YOUNGER = {
+    ("training", "mode"),
+    ("data", "range"),
+}  # keys that studies of the first version do not hold
 
 
 class _About(BaseModel):
@@ -37,6 +43,8 @@ class _About(BaseModel):
     versions: dict[str, str] = {}
     git: dict[str, str] = {}
     problems: list[list[str]] = []
+    decode: str = OLD_DECODE
+    range: tuple[float, float] | None = None
 
 
 _ABOUT = TypeAdapter(_About)
@@ -103,6 +111,23 @@ class StudyFolder:
         """Class names in the order of every per-class array."""
         return list(self.about["class_names"])
 
+    @property
+    def decode(self) -> str:
+        """What the study's features were made from, by name; of one to come, what they will be."""
+        return str(self.about.get("decode", OLD_DECODE)) if self.exists else DECODE
+
+    @property
+    def rule(self) -> PixelRule:
+        """How its files are read: as when it began, whatever Pillow there is now."""
+        about = self.about
+        pillow = str(about.get("versions", {}).get("pillow", "")).partition(".")[0]
+        is_old = self.decode == OLD_DECODE and pillow.isdecimal() and int(pillow) >= 13
+        limits = about.get("range")
+        return PixelRule(
+            range=None if limits is None else (limits[0], limits[1]),
+            order="pillow 13" if is_old else "columns",
+        )
+
     @cached_property
     def images(self) -> ImageTable:
         """The images and their folds, as they were when the study began.
@@ -113,7 +138,8 @@ class StudyFolder:
         path = self.path / "images.csv"
         names, fingerprint = self.class_names, self.about["split_fingerprint"]
         try:
-            return read_images(path, class_names=names, split_fingerprint=fingerprint)
+            table = read_images(path, class_names=names, split_fingerprint=fingerprint)
+            return replace(table, rule=self.rule)
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             what = f"the table of the study's images cannot be read: {reason_of(error)}"
             raise StudyError(what, where=str(path), do=RESTORE) from error

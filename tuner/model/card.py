@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from tuner.arrays import Int64
+from tuner.data.decoding.resize import DECODE
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.evaluation.intervals import macro_recall_standard_error, wilson_interval
 from tuner.evaluation.metrics import class_table
 from tuner.model.export import Export
@@ -68,6 +70,8 @@ def make_card(
     weights: str,
     weights_kind: str,
     fine_tuned: str | None,
+    decode: str = DECODE,
+    rule: PixelRule = EACH_FILE,
 ) -> dict[str, Any]:
     """Everything that a user of the model should know, as plain values.
 
@@ -80,6 +84,8 @@ def make_card(
         weights: Where the backbone's weights came from.
         weights_kind: "imagenet", "file" or "random".
         fine_tuned: First stage that was fine-tuned, or None.
+        decode: Name of what the features were made from.
+        rule: How the files were read.
     """
     config, licence = export.config, {"imagenet": _IMAGENET_LICENCE, "random": "none: random"}
     # What was confirmed on other images says nothing of a model of these.
@@ -91,8 +97,11 @@ def make_card(
         "output": "probabilities, (batch, n_classes), in the order of class_names",
         "preprocessing": (
             f"inside the model: bilinear resize with antialiasing to {config.data.image_px} x "
-            f"{config.data.image_px} pixels, then keras.applications.resnet50.preprocess_input"
+            f"{config.data.image_px} pixels, columns first, rounded to grey levels after each "
+            "pass, then keras.applications.resnet50.preprocess_input"
         ),
+        "decode": decode,
+        "range": rule.range,
         "trained_on": fingerprint,
         "images_per_class": dict(zip(class_names, map(int, images_per_class), strict=True)),
         "training": config.training.mode,
@@ -133,6 +142,9 @@ def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
     yield f"- Input: {card['input']}"
     yield f"- Output: {card['output']}"
     yield f"- Preprocessing: {card['preprocessing']}"
+    if card["range"]:
+        black, white = card["range"]
+        yield f"- Gray of more than 8 bits: {black:.9g} is black and {white:.9g} white"
     n_images = sum(card["images_per_class"].values())
     yield f"- Images: {n_images:,}, fingerprint `{card['trained_on']}`"
     views = {"bank": "cached views of the images", "live": "images, other views each time"}

@@ -11,6 +11,7 @@ import numpy as np
 
 from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
+from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
 from tuner.errors import ExportError, StudyError
 from tuner.evaluation.intervals import macro_recall_standard_error
@@ -180,8 +181,16 @@ def build_export(
             "git_now": git_state(Path.cwd()),
             "mlflow_run_id": None,
         },
-        "study_file": config.model_dump(mode="json"),
+        "study_file": _settled(config, folder.rule).model_dump(mode="json"),
     }
+
+
+def _settled(config: StudyConfig, rule: PixelRule) -> StudyConfig:
+    """The study file with the range that its images were found to use."""
+    if config.data.range != "auto":
+        return config
+    found = "full" if rule.range is None else rule.range
+    return config.model_copy(update={"data": config.data.model_copy(update={"range": found})})
 
 
 def _objective_part(folder: StudyFolder, record: Record) -> dict[str, Any]:

@@ -41,15 +41,13 @@ class Trained:
 
     def features(self, config: StudyConfig, ground: Ground, images: Int64) -> Float32:
         """Features of images by their number in the table, float32 (n_images, n_features)."""
-        from tuner.features.views import view_key
         from tuner.model.fine_tune import file_features
 
         files = ground.files(images)
         if self.backbone is not None:
-            paths = [file.path for file in files]
-            return file_features(self.backbone, paths, image_px=config.data.image_px)
-        keys = [view_key(file.sha256, 0, augmentation=config.augmentation) for file in files]
-        return ground.source.bank.read(keys)
+            paths, rule = [file.path for file in files], ground.table.rule
+            return file_features(self.backbone, paths, image_px=config.data.image_px, rule=rule)
+        return ground.source.bank.read([file.key(config.augmentation) for file in files])
 
 
 def write_model(export: Export, model: Trained, ground: Ground, target: Path) -> float:
@@ -86,6 +84,8 @@ def write_model(export: Export, model: Trained, ground: Ground, target: Path) ->
         weights=source.weights.source,
         weights_kind=source.weights.kind,
         fine_tuned=model.stage,
+        decode=ground.folder.decode,
+        rule=table.rule,
     )
     n_checked = min(_N_CHECKED, len(table.search))
     chosen = table.search[np.linspace(0, len(table.search) - 1, n_checked).astype(int)]
@@ -96,7 +96,7 @@ def write_model(export: Export, model: Trained, ground: Ground, target: Path) ->
     def check(path: Path) -> None:
         nonlocal worst
         loaded = keras.saving.load_model(path)
-        worst = check_model(loaded, expected, files, config=config)
+        worst = check_model(loaded, expected, files, config=config, rule=table.rule)
 
     save_model(built, target, card=card, check=check)
     write_whole(target.with_suffix(".md"), card_text(card, name=target.stem))
@@ -146,7 +146,7 @@ def register(
         tracking_uri=tracking_uri,
         experiment=ground.config.name,
         artifacts=artifacts,
-        example=read_image(example, image_px=card["image_px"])[None],
+        example=read_image(example, image_px=card["image_px"], rule=ground.table.rule)[None],
         card={key: value for key, value in card.items() if key != "export"},
         card_text=target.with_suffix(".md").read_text("utf-8"),
     )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tuner.arrays import Float32
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import read_image
 from tuner.errors import TrainingError, UsageError
 from tuner.features.backbone import Extractor
@@ -107,11 +108,16 @@ def unfreeze(backbone: Any, stage: str) -> None:
         layer.trainable = layer.name.startswith(learning) and not is_norm
 
 
-def file_features(backbone: Any, files: Sequence[Path], *, image_px: int) -> Float32:
+def file_features(
+    backbone: Any, files: Sequence[Path], *, image_px: int, rule: PixelRule = EACH_FILE
+) -> Float32:
     """Features of files by a backbone as it is now, float32 (n_files, n_features)."""
     extractor, found = Extractor(backbone), []
     for start in range(0, len(files), _BATCH):
-        part = [read_image(path, image_px=image_px) for path in files[start : start + _BATCH]]
+        part = [
+            read_image(path, image_px=image_px, rule=rule)
+            for path in files[start : start + _BATCH]
+        ]
         full = np.stack([part[i % len(part)] for i in range(_BATCH)])
         found.append(np.asarray(extractor(full))[: len(part)])
     return np.concatenate(found)

@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from tuner.errors import ExportError
 from tuner.features.backbone import build_backbone
+from tuner.features.resize import resized
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import replacing
 from tuner.model.archive import CARD
@@ -52,7 +52,7 @@ def build_model(
     hidden_units, n_classes = head.output.shape
     pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1.0, name="to_float")(pixels)
-    x = _resized(x, image_px)
+    x = resized(x, image_px)
     preprocess = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
     x = preprocess(x)
     if backbone is None:
@@ -67,30 +67,6 @@ def build_model(
     hidden.set_weights([head.hidden, head.hidden_bias])
     logits.set_weights([head.output, head.output_bias])
     return keras.Model(pixels, probabilities, name=name)
-
-
-def _resized(x: Any, image_px: int) -> Any:
-    """Resize as Pillow does: bilinear with antialiasing, a grey level after each direction.
-
-    The image reader is Pillow, and a model must see the pixels that it was trained on. Keras's
-    Resizing rounds once, which moves every eighth value by a level, and on TensorFlow it does
-    not compile with XLA, as `Model.predict` does on a graphics card.
-    """
-    ones = ops.ones_like(x)
-    columns = _resampling(ops.max(ones, axis=(1, 3)), image_px)
-    rows = _resampling(ops.max(ones, axis=(2, 3)), image_px)
-    x = ops.floor(ops.einsum("bhwc,biw->bhic", x, columns) + 0.5)
-    return ops.floor(ops.einsum("bhwc,bih->biwc", x, rows) + 0.5)
-
-
-def _resampling(ones: Any, image_px: int) -> Any:
-    """Shares of (batch, image_px, side), from ones of (batch, side): sides are known at call."""
-    places = ops.cumsum(ones, axis=1) - 0.5
-    scale = ops.sum(ones, axis=1, keepdims=True) / image_px
-    centres = scale * (np.arange(image_px, dtype=np.float32)[None] + 0.5)
-    away = ops.abs(ops.expand_dims(places, 1) - ops.expand_dims(centres, 2))
-    shares = ops.relu(1.0 - away / ops.expand_dims(ops.maximum(scale, 1.0), 2))
-    return shares / ops.sum(shares, axis=2, keepdims=True)
 
 
 def save_model(

@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image
 
 from tuner.arrays import Float32, UInt8
+from tuner.data.decoding.resize import DECODE
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
-from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes
+from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
 from tuner.model.archive import read_card
 from tuner.text import first_line, some
@@ -50,11 +52,16 @@ class Classifier:
         class_names: In the order of every row of probabilities.
         resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3).
         classify: From there to probabilities, float32 (batch, n_classes).
+        image_px: Side to which the image reader resizes, which gives the same pixels as
+            `resize`; None for models of older studies, whose `resize` is another.
+        rule: How files are read.
     """
 
     class_names: tuple[str, ...]
     resize: Any
     classify: Any
+    image_px: int | None = None
+    rule: PixelRule = EACH_FILE
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -63,7 +70,8 @@ def load_classifier(path: Path) -> Classifier:
     Raises:
         ExportError: If it is no model of tuner, or holds code.
     """
-    names = read_card(path).get("class_names")
+    card = read_card(path)
+    names = card.get("class_names")
     if not isinstance(names, list) or path.suffix != ".keras":  # by another name Keras reads HDF5
         raise ExportError(
             "not a .keras model with class names",
@@ -78,6 +86,7 @@ def load_classifier(path: Path) -> Classifier:
             tuple(map(str, names)),
             keras.Model(model.input, small),
             keras.Model(small, model.output),
+            **_reading(card),
         )
         fits = model.output.shape[-1] == len(names)
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
@@ -90,6 +99,16 @@ def load_classifier(path: Path) -> Classifier:
     if not fits:
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
     return found
+
+
+def _reading(card: dict[str, Any]) -> dict[str, Any]:
+    """How the model's files are read, by its card: `image_px` and `rule` of a `Classifier`."""
+    limits = card.get("range")
+    is_shared = card.get("decode") == DECODE
+    return {
+        "image_px": int(card["image_px"]) if is_shared else None,
+        "rule": EACH_FILE if limits is None else PixelRule((float(limits[0]), float(limits[1]))),
+    }
 
 
 class Listed(NamedTuple):
@@ -152,7 +171,7 @@ def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Pred
     their pixels stay below a bound: memory is the same for thumbnails and for large photographs.
     """
     part: list[tuple[str, Float32 | str]] = []
-    for path, pixels in _decoded_ahead(files):
+    for path, pixels in _decoded_ahead(files, classifier):
         part.append((path, pixels if isinstance(pixels, str) else _resized(classifier, pixels)))
         del pixels  # or it would live until the next one has come
         if len(part) == _BATCH:
@@ -169,7 +188,9 @@ class _Read(NamedTuple):
     n_pixels: int
 
 
-def _decoded_ahead(files: Iterable[str]) -> Iterator[tuple[str, UInt8 | str]]:
+def _decoded_ahead(
+    files: Iterable[str], classifier: Classifier
+) -> Iterator[tuple[str, UInt8 | str]]:
     """Files in their order with their pixels; threads are ahead by a bounded number of pixels."""
     waiting = ((path, _pixels_of(path)) for path in files)
     following = next(waiting, None)
@@ -180,7 +201,7 @@ def _decoded_ahead(files: Iterable[str]) -> Iterator[tuple[str, UInt8 | str]]:
             is_room = len(reads) < 2 * _BATCH and held + (following or ("", 0))[1] <= _MOST_PIXELS
             if following and (is_room or not reads):
                 path, n = following
-                reads.append(_Read(path, pool.submit(_decode, path), n))
+                reads.append(_Read(path, pool.submit(_decode, path, classifier), n))
                 following = next(waiting, None)
             else:
                 first = reads.popleft()
@@ -198,10 +219,13 @@ def _pixels_of(path: str) -> int:
         return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-def _decode(path: str) -> UInt8 | str:
-    """Pixels of a file at its own size, or why there are none."""
+def _decode(path: str, classifier: Classifier) -> UInt8 | str:
+    """Pixels of a file, at its own size where the model is to resize them, or why none."""
+    rule, image_px = classifier.rule, classifier.image_px
     try:
-        return np.asarray(decode_rgb(read_bytes(Path(path)), name=path))
+        if image_px is None:
+            return np.asarray(decode_rgb(read_bytes(Path(path)), name=path, rule=rule))
+        return read_image(Path(path), image_px=image_px, rule=rule)
     except DataError as error:
         return error.what
 
@@ -219,6 +243,8 @@ def _predict_batch(
 
 
 def _resized(classifier: Classifier, pixels: UInt8) -> Float32:
+    if classifier.image_px is not None:
+        return pixels.astype(np.float32)
     found: Float32 = keras.ops.convert_to_numpy(classifier.resize(pixels[None]))[0]
     return found
 

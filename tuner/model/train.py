@@ -14,6 +14,7 @@ from tuner.arrays import Int64
 from tuner.config import DataConfig
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.rows import is_label_source
+from tuner.data.seen import DICOM_PATIENT
 from tuner.errors import DataError
 from tuner.ground import (
     Ground,
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from tuner.training.plan import Plan
 
 
+_NO_COLUMNS = (NEAR_DUPLICATES, DICOM_PATIENT)  # values of `data.group_by`
+
+
 @dataclass(frozen=True)
 class FinalTraining:
     """What a configuration was trained to, before it is written.
@@ -64,7 +68,7 @@ def with_images(export: Export, data: str | None) -> Export:
     changes: dict[str, Any] = {"source": data, "root": None, "images": _moved(old, data)}
     if not is_label_source(data):
         changes |= {"columns": None, "class_names": None}
-        if old.group_by != NEAR_DUPLICATES:
+        if old.group_by not in _NO_COLUMNS:
             changes["group_by"] = None  # a column of the label file that the study had
     images = old.model_copy(update=changes)
     return replace(export, config=export.config.model_copy(update={"data": images}))

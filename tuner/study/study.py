@@ -106,7 +106,7 @@ class Study:
             overrides: Other keys of a study file, each as ``"a.b=value"``.
             places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.
         """
-        source = {"source": str(data), "image_px": image_px, "group_by": group_by}
+        source = {"source": str(data), "image_px": image_px, "group_by": group_by, "range": "auto"}
         stem = name or safe_study_name(Path(data).resolve().stem)
         text = to_yaml({"name": stem, "data": source})
         return cls(parse_study(text, source=str(data), overrides=overrides), **places)

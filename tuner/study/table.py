@@ -65,4 +65,5 @@ def keep_table(
     except OSError as error:
         what = f"the table cannot be kept: {error.strerror or error}"
         raise DataError(what, where=str(path), do="choose another home") from error
-    return {"source": str(path.resolve()), "columns": {key: key for key in used}}
+    columns_used = {key: key for key in used}
+    return {"source": str(path.resolve()), "columns": columns_used, "range": "auto"}

@@ -153,7 +153,7 @@ def rows_to_extract(
     chosen = images.search
     wanted = _views_by_row(config, images, n_classes=n_classes, other_folds=other_folds)
     return [
-        ViewOf(root / images.paths[i], images.sha256[i], view)
+        ViewOf(root / images.paths[i], images.sha256[i], view, images.rule)
         for i, view in ((chosen[place], view) for place, view in wanted)
     ]
 
@@ -193,8 +193,9 @@ def load_inputs(
     row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int64)
     row_of[place_of, view_of] = np.arange(len(wanted))
     in_bank = wanted if live is None else wanted[: len(chosen)]
+    augmentation, rule = config.augmentation, images.rule
     rows = bank.open_rows(
-        [view_key(sha256[i], view, augmentation=config.augmentation) for i, view in in_bank]
+        [view_key(sha256[i], view, augmentation=augmentation, rule=rule) for i, view in in_bank]
     )
     inputs = Inputs(
         X=_in_memory(rows),
@@ -231,7 +232,10 @@ def with_live(
     """
     place, view = np.nonzero(inputs.row_of >= 0)
     rows = np.argsort(inputs.row_of[place, view])
-    files = [ViewOf(live.root / images.paths[i], images.sha256[i], 0) for i in images.search]
+    files = [
+        ViewOf(live.root / images.paths[i], images.sha256[i], 0, images.rule)
+        for i in images.search
+    ]
     found = LiveImages(
         files=files,
         row_place=place[rows],

@@ -17,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tuner.arrays import Float32, Float64, Int64
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.near_duplicates.likeness import likeness, read_spectra
 
 # Near-duplicates have pixels that agree, and a high sum of likeness and cosine: the one is high
@@ -71,6 +72,7 @@ def find_near_duplicates(
     files: Sequence[Path],
     *,
     sha256: Sequence[str],
+    rule: PixelRule = EACH_FILE,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NearDuplicates:
     """Find the near-duplicates among all images; no label is asked.
@@ -79,6 +81,7 @@ def find_near_duplicates(
         features: Of the images themselves, float32 (n_images, n_features).
         files: Where they lie; those with a neighbour that may be their copy are read once more.
         sha256: Hash of each file; files of the same bytes share a group whatever they show.
+        rule: How they are read.
         on_progress: Called with (files read, files to read).
 
     Raises:
@@ -92,7 +95,7 @@ def find_near_duplicates(
     is_near = near.cosine >= _LEAST_COSINE
     near = Neighbours(near.first[is_near], near.second[is_near], near.cosine[is_near])
     rows = np.unique(np.concatenate([near.first, near.second]))
-    spectra = read_spectra(files, rows, on_progress=on_progress)
+    spectra = read_spectra(files, rows, rule=rule, on_progress=on_progress)
     found = likeness(spectra.bands, near.first, near.second)
     side = np.minimum(spectra.side[near.first], spectra.side[near.second])
     is_same = (found + near.cosine >= SAME_PICTURE) & (found >= LEAST_LIKENESS)

@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image
 
 from tuner.arrays import Complex64, Float32, Int64
+from tuner.data.decoding.resize import resize
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import decode_rgb, read_bytes
 
 _SIDE = 64  # of the small grey pictures, in pixels: half a pixel of what the band can show
@@ -55,6 +57,7 @@ def read_spectra(
     files: Sequence[Path],
     rows: Int64,
     *,
+    rule: PixelRule = EACH_FILE,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spectra:
     """Read some of the files, on all cores; an image takes 4.5 kB.
@@ -62,6 +65,7 @@ def read_spectra(
     Args:
         files: Every image, n_images of them.
         rows: Places in `files` of those to read.
+        rule: How they are read.
         on_progress: Called with (files done, files to read).
 
     Raises:
@@ -70,7 +74,7 @@ def read_spectra(
     bands = np.zeros((len(files), *_BAND), dtype=np.complex64)
     side = np.zeros(len(files), dtype=np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # with more, they wait for one another
-        read = pool.map(_read, (files[row] for row in rows.tolist()))
+        read = pool.map(lambda file: _read(file, rule), (files[row] for row in rows.tolist()))
         for done, (row, found) in enumerate(zip(rows.tolist(), read, strict=True), start=1):
             bands[row], side[row] = found
             on_progress(done, len(rows))
@@ -79,8 +83,7 @@ def read_spectra(
 
 def spectrum(picture: Image.Image) -> Complex64:
     """Band of one picture, complex64 (33, 17), as `Spectra` holds it."""
-    small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    pixels = np.asarray(small, dtype=np.float32)
+    pixels = np.asarray(resize(picture.convert("L"), _SIDE), dtype=np.float32)
     whole = np.fft.rfft2((pixels - pixels.mean()) * _WINDOW)
     band = whole[_ROWS, : _HIGHEST + 1] * _IS_MIDDLE
     band /= np.sqrt(np.abs(band) ** 2 + _NOISE_POWER)
@@ -113,8 +116,8 @@ def likeness(bands: Complex64, first: Int64, second: Int64) -> Float32:
     return found
 
 
-def _read(path: Path) -> tuple[Complex64, int]:
-    picture = decode_rgb(read_bytes(path), name=str(path))
+def _read(path: Path, rule: PixelRule) -> tuple[Complex64, int]:
+    picture = decode_rgb(read_bytes(path), name=str(path), rule=rule)
     return spectrum(picture), min(picture.size)
 
 

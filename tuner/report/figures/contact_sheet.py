@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tuner.arrays import UInt8
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.image_table import ImageTable
 from tuner.data.images import read_image
 from tuner.data.near_duplicates.find import NearDuplicates
@@ -32,12 +33,13 @@ _ALARM = "#b2182b"
 
 
 class Shown(NamedTuple):
-    """One image of a pair: its file, and the lines below it."""
+    """One image of a pair: its file, the lines below it, and how it is read."""
 
     file: Path
     name: str
     label: str
     side: str
+    rule: PixelRule = EACH_FILE
 
 
 class ShownPair(NamedTuple):
@@ -110,6 +112,7 @@ def _shown_pair(found: NearDuplicates, table: ImageTable, p: int) -> ShownPair:
             table.paths[image].rsplit("/", 1)[-1],
             table.class_names[table.labels[image]],
             side_name(table, image),
+            table.rule,
         )
         for image in images
     )
@@ -133,7 +136,7 @@ def _draw_pair(
     weight = "bold" if pair.is_alarming else "normal"
     axes.text(x, y + 12, pair.heading, fontsize=8, color=color, weight=weight, family=families)
     for one in pair[:2]:
-        pixels = read_image(one.file, image_px=_PICTURE_PX)
+        pixels = read_image(one.file, image_px=_PICTURE_PX, rule=one.rule)
         sheet[y + 18 : y + 18 + _PICTURE_PX, x : x + _PICTURE_PX] = pixels
         for line, text in enumerate((one.label, one.name, one.side)):
             # Names are cut to the picture's width: two lines of neighbours must not run together.

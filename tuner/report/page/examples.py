@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tuner.arrays import Float32, Int64
+from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.image_table import ImageTable
 from tuner.data.images import decode_rgb, read_bytes
 from tuner.errors import DataError
@@ -85,7 +86,7 @@ def galleries(contents: Contents) -> dict[str, list[Shown]]:
 def _shown(contents: Contents, example: Example) -> Shown:
     images, names = contents.folder.images, contents.class_names
     path = images.paths[example.row]
-    picture = thumbnail(contents.root, path, sha256=images.sha256[example.row])
+    picture = thumbnail(contents.root, path, sha256=images.sha256[example.row], rule=images.rule)
     true, other = names[example.true], names[example.predicted[1]]
     chances = f"{example.probability[0]:.2f} against {example.probability[1]:.2f}"
     return Shown(
@@ -138,13 +139,16 @@ def choose_examples(
     return found[:limit]
 
 
-def thumbnail(root: Path | None, path: str, *, sha256: str) -> Picture:
+def thumbnail(
+    root: Path | None, path: str, *, sha256: str, rule: PixelRule = EACH_FILE
+) -> Picture:
     """A small picture of an image, or the reason why it cannot be shown.
 
     Args:
         root: Folder of the data, or None when it is not known.
         path: Of the image, below it.
         sha256: Hash of the bytes that the study was made from.
+        rule: How the file is read.
     """
     if root is None:
         return Picture("", 0, 0, "data not found")
@@ -152,7 +156,7 @@ def thumbnail(root: Path | None, path: str, *, sha256: str) -> Picture:
         data = read_bytes(root / path)
         if hashlib.sha256(data).hexdigest() != sha256:
             return Picture("", 0, 0, "file has changed")
-        picture = decode_rgb(data, name=path)
+        picture = decode_rgb(data, name=path, rule=rule)
     except DataError as error:
         return Picture("", 0, 0, error.what.removeprefix("image "))
     picture.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)

@@ -76,7 +76,7 @@ def draft_study(
     given = {key: value for key, value in keys.items() if value}
     try:
         proposal = _propose(data, home=home, columns=_pairs(columns), as_is=as_is, given=given)
-        found = {"source": data, **given, **proposal.keys}
+        found = {"source": data, "range": "auto", **given, **proposal.keys}
         table = read_images(_config(name, found), home)
     except DataError as error:  # there is no study file yet whose keys could be mended
         where, do = _with_options(error.where), _with_options(error.do)

@@ -1,0 +1,1 @@
+"""Pictures from bytes: the pixel rules that every reader of files shares."""
