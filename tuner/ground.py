@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.arrays import Int64
-from tuner.config import StudyConfig
+from tuner.config import BackboneConfig, StudyConfig
 from tuner.data.image_table import ImageTable, label_conflicts
 from tuner.data.near_duplicates.find import NearDuplicates
 from tuner.data.near_duplicates.leaks import leak_facts, leak_sentence
 from tuner.data.split import small_class_warnings
 from tuner.errors import UsageError, WeightsError
 from tuner.features.device import Device, find_device
+from tuner.features.engines.engine import prepare_engine
 from tuner.features.weights.resolve import ResolvedWeights, resolve_weights
 from tuner.home import Home
 from tuner.home.founding import is_grouped, open_study, read_images, split_images, with_groups
@@ -113,12 +114,14 @@ class Ground:
         )
 
 
-def find_backend() -> Device:
-    """The device of the Keras backend.
+def find_backend(config: StudyConfig | None = None) -> Device:
+    """The device of the Keras backend, which is loaded as the study's engine wants it, if any.
 
     Raises:
-        UsageError: If the backend that the user chose cannot be imported.
+        UsageError: If the backend that the user chose cannot be imported, or the study's engine
+            is not here.
     """
+    prepare_engine(config.backbone if config else BackboneConfig())
     try:
         return find_device()
     except (ImportError, ValueError) as error:
@@ -130,7 +133,10 @@ def find_backend() -> Device:
 
 
 def start_device(
-    config: StudyConfig, listener: Listener, *, find: Callable[[], Device] | None = None
+    config: StudyConfig,
+    listener: Listener,
+    *,
+    find: Callable[[StudyConfig], Device] | None = None,
 ) -> Device:
     """Load the backend and find the device; say it, and why a card is not used.
 
@@ -140,9 +146,9 @@ def start_device(
         find: Asked instead where the work is done elsewhere.
     """
     with listener.status("starting the backend"):
-        device = find_backend()
+        device = find_backend(config)
         if find is not None:
-            device = find()
+            device = find(config)
     listener.fact("study", config.name)
     say_device(device, config, listener)
     return device
@@ -153,6 +159,12 @@ def say_device(device: Device, config: StudyConfig, listener: Listener) -> None:
     listener.fact("device", f"{device}, {config.backbone.precision}")
     if device.warning:
         listener.warning(device.warning)
+
+
+def say_engine(source: FeatureSource, listener: Listener) -> None:
+    """Say what turns pixels into features, and what would do so faster."""
+    if source.engine_words:
+        listener.fact("engine", source.engine_words)
 
 
 def find_weights(
@@ -204,6 +216,7 @@ def open_ground(
         StudyError: If settings or images changed since the study began.
     """
     config = source.config
+    say_engine(source, listener)
     table = read_grouped(source, home, listener)
     folder = open_study(config, table, home, question=question)
     table = folder.images

@@ -24,7 +24,7 @@ def test_defaults_are_the_contract() -> None:
             "exclude": (),
         },
         "split": {"test_fraction": 0.2, "folds": 3},
-        "backbone": {"weights": "imagenet", "precision": "float32"},
+        "backbone": {"weights": "imagenet", "precision": "float32", "engine": "auto"},
         "search": {
             "trials": 60,
             "sampler": "tpe",

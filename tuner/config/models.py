@@ -106,6 +106,10 @@ class BackboneConfig(_Block):
 
     weights: _Text = Field(default="imagenet", description="imagenet | path to .h5 | random")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="or bfloat16")
+    engine: Literal["auto", "keras", "openvino"] | None = Field(
+        default="auto",
+        description="auto | keras | openvino; null: as it was before there were engines",
+    )
 
 
 class _Search(_Block):

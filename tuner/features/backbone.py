@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tuner.arrays import Float32, UInt8
@@ -64,22 +65,37 @@ class Extractor:
 
     Args:
         backbone: `build_backbone`'s model.
+
+    Attributes:
+        in_flight: One batch is computed while the next is put together.
     """
 
+    in_flight = 2
+
     def __init__(self, backbone: Any) -> None:
+        # Apart: one compilation of the backbone serves images and views alike, and XLA does not
+        # weave the resampling into the first convolution (a fifth slower on JAX and CPU).
+        self._features, self._views = self._compiled(backbone), _compile_graph(apply_views)
+        self._images = _compile_graph(lambda pixels: ops.cast(pixels, "float32"))
+
+    def _compiled(self, backbone: Any) -> Callable[[Any], Any]:
+        """Pixels to features, as the backend compiles the model."""
+
         def features(pixels: Any) -> Any:
             return ops.cast(backbone(preprocess(pixels), training=False), "float32")
 
-        # Apart: one compilation of the backbone serves images and views alike, and XLA does not
-        # weave the resampling into the first convolution (a fifth slower on JAX and CPU).
-        self._features, self._views = _compile_graph(features), _compile_graph(apply_views)
-        self._images = _compile_graph(lambda pixels: ops.cast(pixels, "float32"))
+        return _compile_graph(features)
 
     def __call__(self, pixels: UInt8, transforms: Float32 | None = None) -> Any:
         """Features on the device, float32 (batch, 2048); `transforms` asks for views."""
         if transforms is None:
             return self._features(self._images(pixels))
         return self._features(self._views(pixels, transforms))
+
+    def start(self, pixels: UInt8, transforms: Float32 | None = None) -> Callable[[], Float32]:
+        """Start a batch, as `engines.engine.Engine` says."""
+        found = self(pixels, transforms)
+        return lambda: np.asarray(found)
 
 
 def _compile_graph(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Features for a study: which bank, which backbone, which device."""
+"""Features for a study: which bank, which backbone, which device, which engine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.config import StudyConfig
-from tuner.features.backbone import N_FEATURES, Extractor, build_backbone
+from tuner.features.backbone import N_FEATURES, Extractor, build_backbone, preprocess
 from tuner.features.bank import FeatureBank
 from tuner.features.device import Device
+from tuner.features.engines.engine import (
+    Engine,
+    check_engine,
+    hint_of,
+    identity_of,
+    settled,
+    words_of,
+)
 from tuner.features.extract import (
     OnProgress,
     ViewOf,
@@ -21,8 +29,10 @@ from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import turn
 from tuner.home import Home
 
-# Rows a pass: enough to fill the device, few enough for a small card at 224 px.
+# Rows a pass: enough to fill the device, few enough for a small card at 224 px. OpenVINO passes
+# several batches at a time, so that small ones do, and take less memory.
 _BATCH = {"cpu": 32, "gpu": 128}
+_BATCH_OPENVINO = 8
 
 FillWith = Callable[[Sequence[Sequence[ViewOf]], OnProgress], int]
 
@@ -35,8 +45,9 @@ class FeatureSource:
         bank: Where the features lie.
         weights: Weights of the backbone.
         device: What the backbone runs on.
-        config: The study.
+        config: The study, with the engine that ``auto`` stands for.
         fill_with: Who computes missing chunks; None for this process.
+        hint: How to get a faster engine, where there is one and nobody chose; else empty.
     """
 
     bank: FeatureBank
@@ -44,6 +55,7 @@ class FeatureSource:
     device: Device
     config: StudyConfig
     fill_with: FillWith | None = None
+    hint: str = ""
 
     def fill(
         self,
@@ -63,7 +75,7 @@ class FeatureSource:
                 return fill_bank(
                     self.bank,
                     wanted,
-                    self.extractor,
+                    self.engine,
                     image_px=self.config.data.image_px,
                     augmentation=self.config.augmentation,
                     batch_size=self._batch_size,
@@ -81,29 +93,50 @@ class FeatureSource:
         """ResNet50 with the study's weights and precision, built anew."""
         return build_backbone(self.weights, precision=self.config.backbone.precision)
 
-    def extractor(self) -> Extractor:
-        """The backbone with what makes its input, built anew."""
-        return Extractor(self.backbone())
+    def engine(self) -> Engine:
+        """The backbone with what makes its input, built anew for the study's engine.
+
+        Raises:
+            BankError: If OpenVINO cannot compile it.
+        """
+        backbone, asked = self.backbone(), self.config.backbone
+        if asked.engine is None:
+            return Extractor(backbone)
+        if asked.engine == "openvino":
+            from tuner.features.engines.openvino_model import OpenVinoEngine
+
+            return OpenVinoEngine(backbone, preprocess)
+        from tuner.features.engines.keras_graph import keras_engine
+
+        is_float32 = asked.precision == "float32"
+        return keras_engine(backbone, device=self.device.kind, is_float32=is_float32)
+
+    @property
+    def engine_words(self) -> str:
+        """The engine in words, and how to get a faster one; empty where a study has none."""
+        return "; ".join(filter(None, [words_of(self.config.backbone, self.device), self.hint]))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What is recorded with every result: backend, device, precision and weights."""
+        """What is recorded with every result: backend, device, precision, weights and engine."""
+        engine = identity_of(self.config.backbone, self.device).get("engine")
         return {
             "backend": self.device.backend,
             "device": self.device.name,
             "precision": self.config.backbone.precision,
             "weights": self.weights.source,
             "weights_sha256": self.weights.sha256,
+            **({"engine": engine} if engine else {}),
         }
 
     def fill_chunks(
-        self, chunks: Sequence[Sequence[ViewOf]], extractor: Extractor, *, on_progress: OnProgress
+        self, chunks: Sequence[Sequence[ViewOf]], engine: Engine, *, on_progress: OnProgress
     ) -> int:
         """Compute whole chunks that `fill_with` was handed; takes no turns."""
         return fill_chunks(
             self.bank,
             chunks,
-            extractor,
+            engine,
             image_px=self.config.data.image_px,
             augmentation=self.config.augmentation,
             batch_size=self._batch_size,
@@ -112,14 +145,24 @@ class FeatureSource:
 
     @property
     def _batch_size(self) -> int:
+        if self.config.backbone.engine == "openvino":
+            return _BATCH_OPENVINO
         return _BATCH[self.device.kind]
 
 
 def open_features(
     config: StudyConfig, home: Home, *, weights: ResolvedWeights, device: Device
 ) -> FeatureSource:
-    """The bank of everything that changes the numbers of this study's features."""
+    """The bank of everything that changes the numbers of this study's features.
+
+    Raises:
+        UsageError: If the study's engine is not here.
+    """
     import keras
+
+    asked = config.backbone
+    check_engine(asked)
+    config = config.model_copy(update={"backbone": settled(asked, device)})
 
     identity: dict[str, str | int] = {
         "backbone": "ResNet50 avg",
@@ -132,6 +175,8 @@ def open_features(
         "keras": keras.__version__,
         "backend": device.backend,
         "device": device.kind,
+        **identity_of(config.backbone, device),
     }
     bank = FeatureBank(home.features, identity, n_features=N_FEATURES)
-    return FeatureSource(bank=bank, weights=weights, device=device, config=config)
+    hint = hint_of(asked, device)
+    return FeatureSource(bank=bank, weights=weights, device=device, config=config, hint=hint)

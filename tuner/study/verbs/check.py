@@ -16,10 +16,17 @@ from tuner.data.near_duplicates.leaks import leak_facts, pair_facts
 from tuner.data.split import small_class_warnings
 from tuner.errors import SplitError, UsageError, WeightsError
 from tuner.features.device import Device
+from tuner.features.engines.engine import hint_of, settled, words_of
 from tuner.features.weights.resolve import resolve_weights
 from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
 from tuner.home import Home
-from tuner.home.founding import is_grouped, read_images, split_images, with_groups
+from tuner.home.founding import (
+    is_grouped,
+    read_images,
+    split_images,
+    with_engine,
+    with_groups,
+)
 from tuner.home.listener import Listener
 from tuner.home.near_duplicates import split_by_near_duplicates
 from tuner.home.study_folder import StudyFolder
@@ -79,7 +86,14 @@ class Check:
     @property
     def device(self) -> Device:
         """What a study of them would be computed on."""
-        return find_backend()
+        return find_backend(self.config)
+
+    @property
+    def engine(self) -> str:
+        """What would turn pixels into features, and what would do so faster, in words."""
+        asked, device = self.config.backbone, self.device
+        words = words_of(settled(asked, device), device)
+        return "; ".join(filter(None, [words, hint_of(asked, device)]))
 
     def grouped(self) -> ImageTable | SplitError:
         """The split that ``group_by: near_duplicates`` would make, or why there is none."""
@@ -168,6 +182,7 @@ def check_study(
         UngroupedError: If near-duplicates are to be grouped and nobody has looked for them.
     """
     folder = StudyFolder(home.studies / config.name)
+    config = with_engine(config, folder)
     with listener.status("reading images"):
         table = with_groups(config, read_images(config, home), folder)
     found = _near_duplicates(config, table, home, listener, features=features)
@@ -196,7 +211,7 @@ def _near_duplicates(
     """Near-duplicates, when their features are there or are to be computed."""
     if not features and not home.features.is_dir():
         return None  # no bank: spare the backend
-    device = find_backend()
+    device = find_backend(config)
     from tuner.features.near_duplicates import has_features
     from tuner.features.source import open_features
 
