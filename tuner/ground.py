@@ -170,7 +170,7 @@ def say_engine(source: FeatureSource, listener: Listener) -> None:
 def find_weights(
     config: StudyConfig, listener: Listener, *, or_random: bool = False
 ) -> tuple[StudyConfig, ResolvedWeights]:
-    """Resolve the backbone's weights.
+    """Resolve the backbone's weights, or the study's own backbone.
 
     Args:
         config: The study.
@@ -183,19 +183,21 @@ def find_weights(
     Raises:
         WeightsError: If there are none.
     """
+    from tuner.features.own_backbone import resolve_backbone
+
     try:
-        weights = resolve_weights(
-            config.backbone.weights,
+        weights = resolve_backbone(
+            config.backbone,
             on_progress=lambda sentence: listener.fact("weights", sentence),
         )
     except WeightsError as error:
-        if not or_random:
+        if not or_random or config.backbone.model:
             raise
         listener.warning(str(error), about="weights")
         backbone = config.backbone.model_copy(update={"weights": "random"})
         config = config.model_copy(update={"backbone": backbone})
         weights = resolve_weights("random")
-    listener.fact("weights", weights.source)
+    listener.fact("backbone" if weights.kind == "model" else "weights", weights.source)
     return config, weights
 
 

@@ -182,6 +182,7 @@ def studies(draw: st.DrawFn) -> StudyConfig:
                 weights=text,
                 precision=st.sampled_from(["float32", "bfloat16"]),
                 engine=st.sampled_from(["auto", "keras", "openvino", None]),
+                model=st.none() | text,
             ),
             "search": st.builds(
                 SearchConfig,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import keras
 import pytest
+import yaml
 
 from tests.study.conftest import OVERRIDES, Heard
 from tuner.data.digits import write_digits
-from tuner.errors import StudyError
+from tuner.errors import ExportError, StudyError, UsageError
 from tuner.features.engines.engine import version_of_openvino
 from tuner.study import Study
 
@@ -89,3 +93,59 @@ def test_trials_on_features_of_another_engine_are_said(begin):
         "earlier trials stand on features of another engine (keras 0) than those from now on "
         "(keras): the same but for the last digits"
     ]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A small backbone of the user's own: the grey levels of a coarse picture."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.AveragePooling2D(4)(x)
+    path = tmp_path / "own.keras"
+    keras.Model(inputs, keras.layers.Conv2D(6, 3, activation="relu")(x)).save(path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_backbone_of_ones_own_goes_all_the_way(begin, own, tmp_path):
+    """Said by `check`, kept in bank and export by its hash, baked into the model and its card."""
+    study, heard = begin(f"backbone.model={own}")
+    said = study.check().backbone
+    known = f"{own}, 6 features of images of any size"
+    assert said == f"{known}; licence unknown, ask where the file came from"
+    study.run(trials=1)
+    sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    assert facts(heard)["backbone"] == known
+    assert {r.environment["weights_sha256"] for r in study.folder.records()} == {sha256}
+    export = study.export(tmp_path / "best.yaml")
+    written = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert written["fixed"]["backbone_sha256"] == sha256
+    model = export.train(tmp_path / "best.keras")
+    assert model.card["weights"]["licence"].startswith("unknown")
+    own.unlink()  # the model holds it
+    found = model.predict(tmp_path / "digits" / "digit_7")
+    assert len(found) == 33
+    assert found["probability"].notna().all()
+
+
+@pytest.mark.slow
+def test_another_file_in_its_place_is_refused(begin, own, tmp_path):
+    """Neither a study nor its export goes on with another backbone of the same name."""
+    study, _ = begin(f"backbone.model={own}")
+    study.run(trials=1)
+    export = study.export(tmp_path / "best.yaml")
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.Conv2D(6, 5)(inputs)).save(own)
+    with pytest.raises(StudyError, match="another backbone than the one it began with"):
+        begin(f"backbone.model={own}")[0].run(trials=2)
+    with pytest.raises(ExportError, match="the backbone is not that of the export"):
+        export.train(tmp_path / "best.keras")
+
+
+@pytest.mark.slow
+def test_a_backbone_of_ones_own_has_no_stages(begin, own, tmp_path):
+    """Fine-tuning by the stages of ResNet50 is refused in one message."""
+    study, _ = begin(f"backbone.model={own}")
+    study.run(trials=1)
+    with pytest.raises(UsageError, match="stages of ResNet50 only"):
+        study.export(tmp_path / "best.yaml").train(tmp_path / "best.keras", fine_tune="conv5")

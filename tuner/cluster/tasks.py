@@ -57,13 +57,12 @@ def _open_source(job: Job) -> FeatureSource:
         StudyError: If this node would compute other numbers.
     """
     os.chdir(job.directory)
+    device = find_worker_device(job.config)
+    from tuner.features.own_backbone import resolve_backbone
     from tuner.features.source import open_features
-    from tuner.features.weights.resolve import resolve_weights
 
-    weights = resolve_weights(job.config.backbone.weights)
-    source = open_features(
-        job.config, Home(job.home), weights=weights, device=find_worker_device(job.config)
-    )
+    weights = resolve_backbone(job.config.backbone)
+    source = open_features(job.config, Home(job.home), weights=weights, device=device)
     if source.bank.folder.name != job.bank:
         from tuner.search.workers.membership import differences
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.config import StudyConfig
-from tuner.features.backbone import N_FEATURES, Extractor, build_backbone, preprocess
+from tuner.features.backbone import Extractor, build_backbone
 from tuner.features.bank import FeatureBank
 from tuner.features.device import Device
 from tuner.features.engines.engine import (
@@ -25,6 +25,7 @@ from tuner.features.extract import (
     fill_chunks,
     missing_chunks,
 )
+from tuner.features.own_backbone import check_size
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import turn
 from tuner.home import Home
@@ -90,7 +91,7 @@ class FeatureSource:
             return self.fill_with(chunks, on_progress) if chunks else 0
 
     def backbone(self) -> Any:
-        """ResNet50 with the study's weights and precision, built anew."""
+        """ResNet50 with the study's weights and precision, or the study's model, built anew."""
         return build_backbone(self.weights, precision=self.config.backbone.precision)
 
     def engine(self) -> Engine:
@@ -105,7 +106,7 @@ class FeatureSource:
         if asked.engine == "openvino":
             from tuner.features.engines.openvino_model import OpenVinoEngine
 
-            return OpenVinoEngine(backbone, preprocess)
+            return OpenVinoEngine(backbone)
         from tuner.features.engines.keras_graph import keras_engine
 
         is_float32 = asked.precision == "float32"
@@ -157,19 +158,23 @@ def open_features(
 
     Raises:
         UsageError: If the study's engine is not here.
+        WeightsError: If the backbone takes images of another size.
     """
     import keras
+
+    check_size(weights, config.data.image_px)
+    is_own = weights.kind == "model"
 
     asked = config.backbone
     check_engine(asked)
     config = config.model_copy(update={"backbone": settled(asked, device)})
 
     identity: dict[str, str | int] = {
-        "backbone": "ResNet50 avg",
+        "backbone": "own model" if is_own else "ResNet50 avg",
         "weights": weights.sha256,
         "image_px": config.data.image_px,
         "decode": "tuner 1, Pillow bilinear antialiased",
-        "preprocess": "resnet50.preprocess_input",
+        "preprocess": "inside the model" if is_own else "resnet50.preprocess_input",
         "views": "tuner 1, affine_transform bilinear nearest",
         "precision": config.backbone.precision,
         "keras": keras.__version__,
@@ -177,6 +182,6 @@ def open_features(
         "device": device.kind,
         **identity_of(config.backbone, device),
     }
-    bank = FeatureBank(home.features, identity, n_features=N_FEATURES)
+    bank = FeatureBank(home.features, identity, n_features=weights.n_features)
     hint = hint_of(asked, device)
     return FeatureSource(bank=bank, weights=weights, device=device, config=config, hint=hint)

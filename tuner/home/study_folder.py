@@ -26,7 +26,7 @@ from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
 # Keys that studies of the first version do not hold.
-_YOUNGER = {("training", "mode"), ("backbone", "engine")}
+_YOUNGER = {("training", "mode"), ("backbone", "engine"), ("backbone", "model")}
 
 
 class _About(BaseModel):

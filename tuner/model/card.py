@@ -17,6 +17,11 @@ _IMAGENET_LICENCE = (
     "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
     "images are for non-commercial research"
 )
+_LICENCES = {
+    "imagenet": _IMAGENET_LICENCE,
+    "random": "none: random",
+    "model": "unknown; ask where the file came from",
+}
 
 
 def recall_rows(matrix: Int64, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -78,10 +83,12 @@ def make_card(
         folds: Out-of-fold confusion matrix, of the folds as trained for this model.
         images_per_class: Images that the final head was trained on.
         weights: Where the backbone's weights came from.
-        weights_kind: "imagenet", "file" or "random".
+        weights_kind: "imagenet", "file", "random" or "model".
         fine_tuned: First stage that was fine-tuned, or None.
     """
-    config, licence = export.config, {"imagenet": _IMAGENET_LICENCE, "random": "none: random"}
+    config, licence = export.config, _LICENCES
+    preprocess = "keras.applications.resnet50.preprocess_input"
+    then = "the backbone, which preprocesses them" if weights_kind == "model" else preprocess
     # What was confirmed on other images says nothing of a model of these.
     is_same = export.record["data"]["fingerprint"] == fingerprint
     return {
@@ -91,7 +98,7 @@ def make_card(
         "output": "probabilities, (batch, n_classes), in the order of class_names",
         "preprocessing": (
             f"inside the model: bilinear resize with antialiasing to {config.data.image_px} x "
-            f"{config.data.image_px} pixels, then keras.applications.resnet50.preprocess_input"
+            f"{config.data.image_px} pixels, then {then}"
         ),
         "trained_on": fingerprint,
         "images_per_class": dict(zip(class_names, map(int, images_per_class), strict=True)),
@@ -115,10 +122,12 @@ def card_text(card: Mapping[str, Any], *, name: str) -> str:
 
 def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
     export = card["export"]
+    own = export["study_file"]["backbone"].get("model")
+    features = "Features of a backbone of its own" if own else "ResNet50 features"
     yield f"# {_cell(name)}"
     yield ""
     yield (
-        f"Classifies images into {len(card['class_names'])} classes. ResNet50 features and a "
+        f"Classifies images into {len(card['class_names'])} classes. {features} and a "
         f"head trained by `tuner` with {_setting(export['hyperparameters'])}, from study "
         f"`{_cell(export['study']['name'])}`, {export['study']['record']}."
     )

@@ -9,7 +9,7 @@ import pytest
 from tuner.config import AugmentationConfig
 from tuner.data.images import read_image
 from tuner.errors import BankError
-from tuner.features.backbone import N_FEATURES, apply_views, build_backbone, preprocess
+from tuner.features.backbone import N_FEATURES, apply_views, build_backbone
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'imbalance-tuner[openvino]'")
@@ -25,7 +25,7 @@ def engine(backbone):
     """The backbone with random weights, in OpenVINO."""
     from tuner.features.engines.openvino_model import OpenVinoEngine
 
-    return OpenVinoEngine(backbone, preprocess)
+    return OpenVinoEngine(backbone)
 
 
 @pytest.fixture(scope="module")
@@ -127,5 +127,5 @@ def test_real_features_are_within_the_bound(imagenet_weights, pictures):
 
     backbone = build_backbone(imagenet_weights)
     pixels = np.stack([read_image(path, image_px=96) for path in pictures[:BATCH]])
-    found = OpenVinoEngine(backbone, preprocess).start(pixels)()
+    found = OpenVinoEngine(backbone).start(pixels)()
     np.testing.assert_allclose(found, Extractor(backbone).start(pixels)(), rtol=0, atol=2e-4)

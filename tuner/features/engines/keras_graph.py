@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tuner.features.backbone import Extractor, preprocess
+from tuner.features.backbone import Extractor, preprocessing_of
 from tuner.features.engines.convert import frozen_graph
 
 
@@ -31,6 +31,6 @@ class FrozenExtractor(Extractor):
 
     def _compiled(self, backbone: Any) -> Callable[[Any], Any]:
         frozen: Callable[[Any], Any] = frozen_graph(
-            backbone, preprocess, shape=(None, None, None, 3)
+            backbone, preprocessing_of(backbone), shape=backbone.input_shape
         )
         return frozen

@@ -13,6 +13,7 @@ import numpy as np
 
 from tuner.arrays import Float32, UInt8
 from tuner.errors import BankError
+from tuner.features.backbone import preprocessing_of
 from tuner.features.engines.convert import Shape, write_graph
 from tuner.features.engines.silent import load_openvino
 from tuner.text import first_line
@@ -34,15 +35,15 @@ class OpenVinoEngine:
     while others do the same.
 
     Args:
-        backbone: A Keras model of one input, on whatever backend.
-        before: What is done to pixels ahead of it.
+        backbone: `build_backbone`'s model, on whatever backend.
 
     Raises:
         BankError: If OpenVINO cannot read or compile it.
     """
 
-    def __init__(self, backbone: Any, before: Callable[[Any], Any]) -> None:
-        self._graph = read_graph(backbone, before, shape=(None, None, None, 3))
+    def __init__(self, backbone: Any) -> None:
+        before = preprocessing_of(backbone)
+        self._graph = read_graph(backbone, before, shape=backbone.input_shape)
         self._compiled: dict[tuple[int, ...], tuple[CompiledModel, CompiledModel]] = {}
         n_streams = _n_streams(self._graph)
         self.in_flight = n_streams + 1

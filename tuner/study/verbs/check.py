@@ -17,7 +17,6 @@ from tuner.data.split import small_class_warnings
 from tuner.errors import SplitError, UsageError, WeightsError
 from tuner.features.device import Device
 from tuner.features.engines.engine import hint_of, settled, words_of
-from tuner.features.weights.resolve import resolve_weights
 from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
 from tuner.home import Home
 from tuner.home.founding import (
@@ -94,6 +93,22 @@ class Check:
         asked, device = self.config.backbone, self.device
         words = words_of(settled(asked, device), device)
         return "; ".join(filter(None, [words, hint_of(asked, device)]))
+
+    @property
+    def backbone(self) -> str:
+        """What is known of a backbone of the study's own, in words; empty for ResNet50.
+
+        Raises:
+            WeightsError: If its file is no backbone, or takes images of another size.
+        """
+        if self.config.backbone.model is None:
+            return ""
+        find_backend(self.config)
+        from tuner.features.own_backbone import check_size, resolve_backbone
+
+        found = resolve_backbone(self.config.backbone)
+        check_size(found, self.config.data.image_px)
+        return f"{found.source}; licence unknown, ask where the file came from"
 
     def grouped(self) -> ImageTable | SplitError:
         """The split that ``group_by: near_duplicates`` would make, or why there is none."""
@@ -213,13 +228,14 @@ def _near_duplicates(
         return None  # no bank: spare the backend
     device = find_backend(config)
     from tuner.features.near_duplicates import has_features
+    from tuner.features.own_backbone import resolve_backbone
     from tuner.features.source import open_features
 
     if features:
         config, weights = find_weights(config, listener)
     else:
         try:
-            weights = resolve_weights(config.backbone.weights, is_offline=True)
+            weights = resolve_backbone(config.backbone, is_offline=True)
         except WeightsError:
             return None
     source = open_features(config, home, weights=weights, device=device)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.config import StudyConfig
+from tuner.errors import StudyError
 from tuner.files import turn
 from tuner.ground import Ground, find_weights, open_ground, say_leaks, start_device
 from tuner.home import Home
@@ -76,6 +77,7 @@ def run_study(
         if has_others:
             join(storage, ground, listener)
             after.callback(_leave, folder, home, tracking_uri, listener)
+        _check_backbone(folder, source)
         ground.fill(listener)
         _say_earlier(folder, source, listener)
         with listener.training(folder, n_trials=config.search.trials, earlier=folder.records()):
@@ -220,6 +222,21 @@ def _leave(folder: StudyFolder, home: Home, tracking_uri: str | None, listener: 
         listener.note("other workers go on with the study; the last one writes its report")
     elif len(finished_trials(folder.records())) >= folder.config.search.trials:
         keep_report(folder, home, tracking_uri, listener)
+
+
+def _check_backbone(folder: StudyFolder, source: FeatureSource) -> None:
+    """Refuse another file in the place of a study's own backbone.
+
+    Raises:
+        StudyError: If so.
+    """
+    then = {record.environment.get("weights_sha256") for record in folder.records()}
+    if source.weights.kind == "model" and then - {source.weights.sha256}:
+        raise StudyError(
+            f"study '{folder.name}' has another backbone than the one it began with",
+            where=f"backbone.model: {source.config.backbone.model}",
+            do="put the file that it had into its place, or give the study another name",
+        )
 
 
 def _say_earlier(folder: StudyFolder, source: FeatureSource, listener: Listener) -> None:
