@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.config import StudyConfig
@@ -49,6 +49,7 @@ class FeatureSource:
         config: The study, with the engine that ``auto`` stands for.
         fill_with: Who computes missing chunks; None for this process.
         hint: How to get a faster engine, where there is one and nobody chose; else empty.
+        kept: OpenVINO's engine, once it has been made: converting takes seconds.
     """
 
     bank: FeatureBank
@@ -57,6 +58,7 @@ class FeatureSource:
     config: StudyConfig
     fill_with: FillWith | None = None
     hint: str = ""
+    kept: list[Engine] = field(default_factory=list, repr=False, compare=False)
 
     def fill(
         self,
@@ -95,18 +97,22 @@ class FeatureSource:
         return build_backbone(self.weights, precision=self.config.backbone.precision)
 
     def engine(self) -> Engine:
-        """The backbone with what makes its input, built anew for the study's engine.
+        """The backbone with what makes its input, for the study's engine.
 
         Raises:
             BankError: If OpenVINO cannot compile it.
         """
-        backbone, asked = self.backbone(), self.config.backbone
+        asked = self.config.backbone
+        if self.kept:
+            return self.kept[0]
+        backbone = self.backbone()
         if asked.engine is None:
             return Extractor(backbone)
         if asked.engine == "openvino":
             from tuner.features.engines.openvino_model import OpenVinoEngine
 
-            return OpenVinoEngine(backbone)
+            self.kept.append(OpenVinoEngine(backbone))
+            return self.kept[0]
         from tuner.features.engines.keras_graph import keras_engine
 
         is_float32 = asked.precision == "float32"

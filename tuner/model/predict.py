@@ -18,6 +18,7 @@ import numpy as np
 from tuner.arrays import Float32, UInt8
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes
 from tuner.errors import DataError, ExportError
+from tuner.features.engines.whole_model import compile_model
 from tuner.model.archive import read_card
 from tuner.text import first_line
 
@@ -46,7 +47,7 @@ class Classifier:
     Attributes:
         class_names: In the order of every row of probabilities.
         resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3).
-        classify: From there to probabilities, float32 (batch, n_classes).
+        classify: From there to probabilities, float32 (batch, n_classes), on the fastest engine.
     """
 
     class_names: tuple[str, ...]
@@ -74,7 +75,7 @@ def load_classifier(path: Path) -> Classifier:
         found = Classifier(
             tuple(map(str, names)),
             keras.Model(model.input, small),
-            keras.Model(small, model.output),
+            compile_model(keras.Model(small, model.output)),
         )
         fits = model.output.shape[-1] == len(names)
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
@@ -168,5 +169,5 @@ def _classified(classifier: Classifier, sized: Sequence[Float32]) -> Float32:
     if not sized:
         return np.zeros((0, len(classifier.class_names)), dtype=np.float32)
     full = np.stack([sized[i % len(sized)] for i in range(_BATCH)])
-    found: Float32 = classifier.classify.predict_on_batch(full)
+    found: Float32 = classifier.classify(full)
     return found[: len(sized)]

@@ -45,9 +45,9 @@ class OpenVinoEngine:
         before = preprocessing_of(backbone)
         self._graph = read_graph(backbone, before, shape=backbone.input_shape)
         self._compiled: dict[tuple[int, ...], tuple[CompiledModel, CompiledModel]] = {}
-        n_streams = _n_streams(self._graph)
-        self.in_flight = n_streams + 1
-        self._threads = ThreadPoolExecutor(n_streams, thread_name_prefix="openvino")
+        streams = n_streams()
+        self.in_flight = streams + 1
+        self._threads = ThreadPoolExecutor(streams, thread_name_prefix="openvino")
 
     def start(self, pixels: UInt8, transforms: Float32 | None = None) -> Callable[[], Float32]:
         """Start a batch, as `Engine.start` says."""
@@ -138,8 +138,8 @@ def _views(shape: tuple[int, ...]) -> Any:
     return ov.Model([op.transpose(views, [0, 2, 3, 1])], [pixels, transforms], "views")
 
 
-def _n_streams(graph: Any) -> int:
-    """Batches that this processor is best given at a time; the same whatever their size."""
+def n_streams() -> int:
+    """Batches that this processor is best given at a time; the same whatever the model."""
     found: int = _compile(_views((1, 32, 32, 3))).get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     return found
 
