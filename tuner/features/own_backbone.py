@@ -45,10 +45,10 @@ def resolve_backbone(
     model = _load(path)
     side, n_features = model.input_shape[1], int(model.output_shape[-1])
     return ResolvedWeights(
-        "model",
-        path.resolve(),
-        f"{path}, {n_features:,} features of {_size(side)}",
-        sha256_of(path),
+        kind="model",
+        path=path.resolve(),
+        source=f"{path}, {n_features:,} features of {_size(side)}",
+        sha256=sha256_of(path),
         n_features=n_features,
         side=side,
     )
