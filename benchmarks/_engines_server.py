@@ -5,7 +5,8 @@ python benchmarks/_engines_server.py CONTESTANT IMAGE_PX < turns
 A turn is a line, ``{"part": …, "rows": [[path, sha256, view], …]}``; the answer a line with the
 seconds that it took. A contestant is ``fill_bank`` of the tree on PYTHONPATH: as that tree has it
 ("fill") or with one of our engines ("keras", "openvino"); or the bare call of an engine on pixels
-that are ready ("bare keras", "bare openvino"); or matrix products ("products").
+that are ready ("bare keras", "bare openvino"); or `tuner predict` on the files of the rows
+("predict"); or matrix products ("products").
 """
 
 from __future__ import annotations
@@ -77,6 +78,24 @@ def filling(name: str, image_px: int, folder: Path) -> Callable[[Any], object]:
     return run
 
 
+def predicting(image_px: int, folder: Path) -> Callable[[Any], object]:
+    """Classify the files of a turn with a model of random weights, as `tuner predict` does."""
+    from tuner.features.weights.resolve import resolve_weights
+    from tuner.model.keras_model import build_model, save_model
+    from tuner.model.predict import load_classifier, predict_files
+    from tuner.training.head import HeadWeights
+
+    shapes = ((2048, 512), (512,), (512, 7), (7,))
+    head = HeadWeights(*(np.zeros(shape, np.float32) for shape in shapes))
+    model = build_model(
+        head, resolve_weights("random"), image_px=image_px, dropout=0.3, name="model"
+    )
+    card = {"class_names": list("abcdefg"), "image_px": image_px}
+    save_model(model, folder / "model.keras", card=card)
+    classifier = load_classifier(folder / "model.keras")
+    return lambda turn: list(predict_files(classifier, [path for path, _, _ in turn["rows"]]))
+
+
 def bare(name: str, image_px: int) -> Callable[[Any], object]:
     """As many passes on ready pixels, without files, views or disk, in whatever is fastest."""
     pixels = np.random.default_rng(0).uniform(0, 255, (BATCH[name], image_px, image_px, 3))
@@ -116,6 +135,8 @@ def main() -> None:
             run = products()
         elif contestant.startswith("bare "):
             run = bare(contestant.removeprefix("bare "), image_px)
+        elif contestant == "predict":
+            run = predicting(image_px, Path(folder))
         else:
             run = filling(contestant, image_px, Path(folder))
         print("ready", file=answers, flush=True)

@@ -1,6 +1,6 @@
 """Images a second of every engine: filling the bank, the bare call, and the floor of both.
 
-python benchmarks/engines.py [--today TREE] [--image-px 128 224] [--quick] [--study]
+python benchmarks/engines.py [--today TREE] [--image-px 128 224] [--quick] [--predict] [--study]
 
 Each contestant is a process of its own (`_engines_server.py`), and all take turns on the same
 images and views of steel, so that whoever else uses the machine slows all of them alike. The floor
@@ -116,6 +116,8 @@ def contestants(options: argparse.Namespace, image_px: int) -> Iterator[tuple[st
     for engine in options.engines:
         yield engine, Contestant(engine, image_px, tree=here)
         yield f"bare {engine}", Contestant(f"bare {engine}", image_px, tree=here)
+    if options.predict:
+        yield "predict", Contestant("predict", image_px, tree=here)
     yield "products", Contestant("products", image_px, tree=here)
 
 
@@ -133,7 +135,8 @@ def measure(options: argparse.Namespace, image_px: int, data: str, paths: list[P
             say(f"{part}: {len(rows)} rows of {data} at {image_px} px")
             turns = {name: lambda c=c, rows=rows: c.turn(rows) for name, c in there.items()}
             seconds = alternate(turns, repeats=options.repeats or (3 if options.quick else 5))
-            beside = ("products",) if n_views == 0 else ("products", "bare")  # bare knows no views
+            # The bare call and `predict` know no views.
+            beside = ("products",) if n_views == 0 else ("products", "bare", "predict")
             for name in [name for name in there if not name.startswith(beside)]:
                 emit(
                     "engines",
@@ -155,6 +158,7 @@ def _ratios(name: str, seconds: dict[str, list[float]], products: float) -> dict
     found = {"ratio_to_floor": median_ratio(floor, seconds[name])}
     for label, other in (
         ("ratio_to_bare", f"bare {name}"),
+        ("ratio_to_bare_openvino", "bare openvino" if name == "predict" else ""),
         ("ratio_to_f1f95a9", "f1f95a9"),
         ("ratio_to_f1f95a9_without_onednn", "f1f95a9 without oneDNN"),
     ):
@@ -222,6 +226,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="default: 256, quick 96")
     parser.add_argument("--repeats", type=int, help="default: 5, quick 3")
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
+    parser.add_argument("--predict", action="store_true", help="`tuner predict`, too")
     parser.add_argument("--study", action="store_true", help="whole studies, too")
     parser.add_argument("--study-repeats", type=int, default=1)
     options = parser.parse_args()

@@ -40,7 +40,7 @@ def study_of(options: argparse.Namespace, data: str, source: Path, **keys: objec
         name=f"{data}-{keys['engine']}-{keys['seed']}",
         source=source,
         image_px=options.image_px,
-        trials=options.trials,
+        trials=max(1, options.trials),
         **keys,
     )
     return parse_study(text, source="study.yaml")
