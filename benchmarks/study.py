@@ -1,6 +1,7 @@
 """Where the seconds of one whole study go, and how near its floors the heavy parts are.
 
 python benchmarks/study.py [--data steel_xsdd] [--image-px 128] [--trials 60] [--folds 3]
+    [--engine auto]
 
 Runs a study in this process on real images in a fresh home: index, feature bank, baselines,
 trials, MLflow, report. Its listener hears what ends and its trainer hears the heads, so that the
@@ -250,7 +251,7 @@ def write_study(options: argparse.Namespace, place: Path) -> tuple[str, Path]:
 name: {data}
 data: {{source: '{files[0].parent.parent}', image_px: {options.image_px}}}
 split: {{folds: {options.folds}}}
-backbone: {{weights: {options.weights}}}
+backbone: {{weights: {options.weights}, engine: {options.engine}}}
 search: {{trials: {options.trials}}}
 training: {{epochs: {options.epochs}}}
 """
@@ -336,6 +337,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--engine", default="auto", choices=["auto", "keras", "openvino"])
     options = parser.parse_args()
     started = time.perf_counter()
     device = find_device()
@@ -350,6 +352,7 @@ def main() -> None:
         "study",
         machine=machine_name(gpu=device.name if device.kind == "gpu" else ""),
         backend=device.backend,
+        engine=ran.records[0].environment.get("engine"),
         data=ran.data,
         images=ran.n_images,
         image_px=options.image_px,

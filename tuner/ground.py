@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.arrays import Int64
-from tuner.config import StudyConfig
+from tuner.config import BackboneConfig, StudyConfig
 from tuner.data.image_table import ImageTable, label_conflicts
 from tuner.data.near_duplicates.find import NearDuplicates
 from tuner.data.near_duplicates.leaks import leak_facts, leak_sentence
 from tuner.data.split import small_class_warnings
 from tuner.errors import UsageError, WeightsError
 from tuner.features.device import Device, find_device
+from tuner.features.engines.engine import prepare_engine
 from tuner.features.weights.resolve import ResolvedWeights, resolve_weights
 from tuner.home import Home
 from tuner.home.founding import is_grouped, open_study, read_images, split_images, with_groups
@@ -116,12 +117,14 @@ class Ground:
         )
 
 
-def find_backend() -> Device:
-    """The device of the Keras backend.
+def find_backend(config: StudyConfig | None = None) -> Device:
+    """The device of the Keras backend, which is loaded as the study's engine wants it, if any.
 
     Raises:
-        UsageError: If the backend that the user chose cannot be imported.
+        UsageError: If the backend that the user chose cannot be imported, or the study's engine
+            is not here.
     """
+    prepare_engine(config.backbone if config else BackboneConfig())
     try:
         return find_device()
     except ImportError as error:
@@ -145,7 +148,10 @@ def _no_backend(error: Exception) -> UsageError:
 
 
 def start_device(
-    config: StudyConfig, listener: Listener, *, find: Callable[[], Device] | None = None
+    config: StudyConfig,
+    listener: Listener,
+    *,
+    find: Callable[[StudyConfig], Device] | None = None,
 ) -> Device:
     """Load the backend and find the device; say it, and why a card is not used.
 
@@ -155,9 +161,9 @@ def start_device(
         find: Asked instead where the work is done elsewhere.
     """
     with listener.status("starting the backend"):
-        device = find_backend()
+        device = find_backend(config)
         if find is not None:
-            device = find()
+            device = find(config)
     listener.fact("study", config.name)
     say_device(device, config, listener)
     return device
@@ -170,10 +176,16 @@ def say_device(device: Device, config: StudyConfig, listener: Listener) -> None:
         listener.warning(device.warning)
 
 
+def say_engine(source: FeatureSource, listener: Listener) -> None:
+    """Say what turns pixels into features, and what would do so faster."""
+    if source.engine_words:
+        listener.fact("engine", source.engine_words)
+
+
 def find_weights(
     config: StudyConfig, listener: Listener, *, or_random: bool = False
 ) -> tuple[StudyConfig, ResolvedWeights]:
-    """Resolve the backbone's weights.
+    """Resolve the backbone's weights, or the study's own backbone.
 
     Args:
         config: The study.
@@ -186,19 +198,21 @@ def find_weights(
     Raises:
         WeightsError: If there are none.
     """
+    from tuner.features.own_backbone import resolve_backbone
+
     try:
-        weights = resolve_weights(
-            config.backbone.weights,
+        weights = resolve_backbone(
+            config.backbone,
             on_progress=lambda sentence: listener.fact("weights", sentence),
         )
     except WeightsError as error:
-        if not or_random:
+        if not or_random or config.backbone.model:
             raise
         listener.warning(str(error), about="weights")
         backbone = config.backbone.model_copy(update={"weights": "random"})
         config = config.model_copy(update={"backbone": backbone})
         weights = resolve_weights("random")
-    listener.fact("weights", weights.source)
+    listener.fact("backbone" if weights.kind == "model" else "weights", weights.source)
     return config, weights
 
 
@@ -219,6 +233,7 @@ def open_ground(
         StudyError: If settings or images changed since the study began.
     """
     config = source.config
+    say_engine(source, listener)
     table = read_grouped(source, home, listener)
     folder = open_study(config, table, home, question=question)
     table = folder.images

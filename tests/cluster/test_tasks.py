@@ -23,7 +23,7 @@ STUDY = "{name: x, data: {source: digits, image_px: 32}, backbone: {weights: ran
 def source(tmp_path: Path) -> FeatureSource:
     """The feature bank of a study, as the machine that starts it sees it."""
     config = parse_study(STUDY, source="x.yaml")
-    device = tasks.find_worker_device()
+    device = tasks.find_worker_device(config)
     return open_features(config, Home(tmp_path), weights=resolve_weights("random"), device=device)
 
 

@@ -31,7 +31,12 @@ def test_defaults_are_the_contract() -> None:
             "rest": None,
         },
         "split": {"test_fraction": 0.2, "folds": 3},
-        "backbone": {"weights": "imagenet", "precision": "float32"},
+        "backbone": {
+            "weights": "imagenet",
+            "precision": "float32",
+            "engine": "auto",
+            "model": None,
+        },
         "search": {
             "trials": 60,
             "sampler": "tpe",

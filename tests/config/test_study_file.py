@@ -24,6 +24,7 @@ from tuner.config import (
     TrainingConfig,
     dump_study,
     load_study,
+    parse_stored,
     parse_study,
 )
 from tuner.config.study_file import MAX_BYTES
@@ -177,7 +178,11 @@ def studies(draw: st.DrawFn) -> StudyConfig:
                 folds=st.integers(2, 20),
             ),
             "backbone": st.builds(
-                BackboneConfig, weights=text, precision=st.sampled_from(["float32", "bfloat16"])
+                BackboneConfig,
+                weights=text,
+                precision=st.sampled_from(["float32", "bfloat16"]),
+                engine=st.sampled_from(["auto", "keras", "openvino", None]),
+                model=st.none() | text,
             ),
             "search": st.builds(
                 SearchConfig,
@@ -276,3 +281,13 @@ def test_the_import_is_quick() -> None:
         for _ in range(3)
     )  # fmt: skip
     assert taken < 0.15
+
+
+def test_a_stored_study_from_before_engines_has_none() -> None:
+    """A new study file leaves the engine open; a study that began without keeps to that."""
+    text = dump_study(study())
+    before = text.replace("  engine: auto\n", "")
+    assert before != text
+    assert parse_study(before, source="x.yaml").backbone.engine == "auto"
+    assert parse_stored(before, source="x.yaml").backbone.engine is None
+    assert parse_stored(text, source="x.yaml") == study()

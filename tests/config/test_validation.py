@@ -72,7 +72,8 @@ training:
         "x.yaml:7  data.image_px: written twice (first in line 6); keep one",
         "x.yaml:8  split.test_fraction: must be a number above 0 and at most 0.5, not 0.7",
         "x.yaml:8  split.folds: must be a whole number from 2 to 20, not 3.0; write 3",
-        "x.yaml:9  backbone: must be a block of keys (weights, precision), not [imagenet]",
+        "x.yaml:9  backbone: must be a block of keys (weights, precision, engine, model), "
+        "not [imagenet]",
         "x.yaml:10  gamma: unknown key; did you mean 'search.gamma'?",
         "x.yaml:12  search.gama: unknown key; did you mean 'search.gamma'?",
         "x.yaml:13  search.trials: must be a whole number of at least 1, not 0",

@@ -48,11 +48,12 @@ class Counted:
     def __init__(self, extractor):
         """Wrap `extractor`."""
         self.extractor, self.passes = extractor, []
+        self.in_flight = extractor.in_flight
 
-    def __call__(self, pixels, transforms=None):
+    def start(self, pixels, transforms=None):
         """One pass, noted by its shape and kind."""
         self.passes.append((pixels.shape, transforms is not None))
-        return self.extractor(pixels, transforms)
+        return self.extractor.start(pixels, transforms)
 
 
 def fill(bank, rows, extractor, **changes):

@@ -14,13 +14,15 @@ from tuner.errors import StudyError
 from tuner.home import Home
 from tuner.home.founding import (
     check_unchanged,
+    create_study_folder,
     is_grouped,
     open_study,
     read_images,
     split_images,
+    with_engine,
     with_groups,
 )
-from tuner.home.study_folder import find_study
+from tuner.home.study_folder import StudyFolder, find_study
 
 GROUPED = "data.group_by=near_duplicates"
 
@@ -175,3 +177,22 @@ def _copy(source: Path, target: Path) -> None:
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("then", ["keras", "openvino", None])
+def test_a_study_goes_on_with_the_engine_it_began_with(tmp_path, then):
+    """Where the file leaves the engine open the stored one counts; another choice is refused."""
+    table = table_of([f"{i}.png" for i in range(40)])
+    folder = StudyFolder(tmp_path / "studies" / "small")
+    chosen = {"backbone": small_config().backbone.model_copy(update={"engine": then})}
+    fold = np.arange(40) % 3 - 1
+    create_study_folder(
+        folder, small_config().model_copy(update=chosen), replace(table, fold=fold), about={}
+    )
+    folder = StudyFolder(folder.path)
+    assert with_engine(small_config(), folder).backbone.engine == then
+    assert with_engine(small_config(), StudyFolder(tmp_path / "none")) == small_config()
+    other = small_config(f"backbone.engine={'keras' if then == 'openvino' else 'openvino'}")
+    assert with_engine(other, folder) == other
+    with pytest.raises(StudyError, match=r"begun with other settings: backbone\.engine: "):
+        check_unchanged(folder, other, table)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.cli.made import make_record
-from tests.small_study import Small
+from tests.small_study import Small, small_config
 from tuner.errors import UsageError
 from tuner.features.backbone import build_backbone
 from tuner.features.weights.resolve import resolve_weights
@@ -36,10 +36,10 @@ def test_batch_normalization_stays_frozen(backbone, stage):
 
 def test_an_unknown_stage_names_those_that_are(backbone):
     """A misspelt stage is a usage error before anything is trained."""
-    check_stage(None)
-    check_stage("conv5")
+    check_stage(None, small_config())
+    check_stage("conv5", small_config())
     with pytest.raises(UsageError, match="'conv6' is not a stage") as error:
-        check_stage("conv6")
+        check_stage("conv6", small_config())
     assert "conv5, conv4" in str(error.value)
 
 

@@ -15,6 +15,7 @@ from tuner.study import Job, Listener, Progress
 from tuner.text import first_line
 
 if TYPE_CHECKING:
+    from tuner.config import StudyConfig
     from tuner.features.device import Device
     from tuner.features.extract import OnProgress, ViewOf
 
@@ -55,9 +56,9 @@ class RayCluster:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
 
-    def find_device(self) -> Device:
-        """What the workers compute on."""
-        device: Device = self._get(self._task(tasks.find_worker_device).remote())
+    def find_device(self, config: StudyConfig) -> Device:
+        """What the workers compute a study on."""
+        device: Device = self._get(self._task(tasks.find_worker_device).remote(config))
         return device
 
     def extract(

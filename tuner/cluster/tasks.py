@@ -11,19 +11,20 @@ from tuner.home import Home
 from tuner.study import Job
 
 if TYPE_CHECKING:
-    from tuner.features.backbone import Extractor
+    from tuner.config import StudyConfig
     from tuner.features.device import Device
+    from tuner.features.engines.engine import Engine
     from tuner.features.extract import ViewOf
     from tuner.features.source import FeatureSource
 
-_EXTRACTORS: dict[str, Extractor] = {}  # built once in a process, which Ray gives many tasks
+_ENGINES: dict[str, Engine] = {}  # built once in a process, which Ray gives many tasks
 
 
-def find_worker_device() -> Device:
+def find_worker_device(config: StudyConfig) -> Device:
     """What the workers compute on; the machine that starts a study may have no card."""
-    from tuner.features.device import find_device
+    from tuner.ground import find_backend
 
-    return find_device()
+    return find_backend(config)
 
 
 def extract(job: Job, chunks: Sequence[Sequence[ViewOf]]) -> int:
@@ -31,9 +32,9 @@ def extract(job: Job, chunks: Sequence[Sequence[ViewOf]]) -> int:
     source = _open_source(job)
     source.bank.refresh()  # an earlier try of this task may have written some of them
     missing = [chunk for chunk in chunks if source.bank.missing(_keys(source, chunk))]
-    if job.bank not in _EXTRACTORS:
-        _EXTRACTORS[job.bank] = source.extractor()
-    return source.fill_chunks(missing, _EXTRACTORS[job.bank], on_progress=lambda progress: None)
+    if job.bank not in _ENGINES:
+        _ENGINES[job.bank] = source.engine()
+    return source.fill_chunks(missing, _ENGINES[job.bank], on_progress=lambda progress: None)
 
 
 def work(job: Job) -> None:
@@ -56,13 +57,12 @@ def _open_source(job: Job) -> FeatureSource:
         StudyError: If this node would compute other numbers.
     """
     os.chdir(job.directory)
+    device = find_worker_device(job.config)
+    from tuner.features.own_backbone import resolve_backbone
     from tuner.features.source import open_features
-    from tuner.features.weights.resolve import resolve_weights
 
-    weights = resolve_weights(job.config.backbone.weights)
-    source = open_features(
-        job.config, Home(job.home), weights=weights, device=find_worker_device()
-    )
+    weights = resolve_backbone(job.config.backbone)
+    source = open_features(job.config, Home(job.home), weights=weights, device=device)
     if source.bank.folder.name != job.bank:
         from tuner.search.workers.membership import differences
 

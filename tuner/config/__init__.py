@@ -19,7 +19,13 @@ from tuner.config.models import (
     resolve_alpha,
     searched,
 )
-from tuner.config.study_file import dump_study, load_study, parse_study
+from tuner.config.study_file import (
+    dump_study,
+    load_stored,
+    load_study,
+    parse_stored,
+    parse_study,
+)
 from tuner.config.template import safe_study_name, study_template
 
 __all__ = [
@@ -35,7 +41,9 @@ __all__ = [
     "TrainingConfig",
     "dump_study",
     "incomparable_changes",
+    "load_stored",
     "load_study",
+    "parse_stored",
     "parse_study",
     "resolve_alpha",
     "safe_study_name",

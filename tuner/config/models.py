@@ -193,10 +193,17 @@ class SplitConfig(_Block):
 
 
 class BackboneConfig(_Block):
-    """Frozen ResNet50."""
+    """The frozen network that images become features by."""
 
     weights: _Text = Field(default="imagenet", description="imagenet | path to .h5 | random")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="or bfloat16")
+    engine: Literal["auto", "keras", "openvino"] | None = Field(
+        default="auto",
+        description="auto | keras | openvino; null: as it was before there were engines",
+    )
+    model: _Text | None = Field(
+        default=None, description="a .keras file of your own instead of ResNet50, or null"
+    )
 
 
 class _Search(_Block):
@@ -309,7 +316,7 @@ class StudyConfig(_Block):
     )
     backbone: BackboneConfig = Field(
         default=BackboneConfig(),
-        description="ResNet50 without its top, frozen; runs once per image.",
+        description="ResNet50 without its top, or a model; frozen, runs once per image.",
     )
     search: SearchConfig = Field(
         default=SearchConfig(),

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from tuner.config.models import StudyConfig
 from tuner.config.validation import validate
 from tuner.config.yaml_text import to_yaml
 from tuner.config.yaml_tree import read_tree
 from tuner.errors import StudyFileError
 from tuner.text import escaped
+
+_BEFORE = {"engine": None}  # of the backbone, in studies from before there was such a key
 
 MAX_BYTES = 256 * 1024  # a study file is a page of text; PyYAML is slow on more
 
@@ -29,6 +33,15 @@ def load_study(path: Path, *, overrides: Sequence[str] = ()) -> StudyConfig:
     return parse_study(_read_text(path), source=str(path), overrides=overrides)
 
 
+def load_stored(path: Path) -> StudyConfig:
+    """Study in a file of the home, as `parse_stored` reads it.
+
+    Raises:
+        StudyFileError: If the file cannot be read, or with every problem in it.
+    """
+    return parse_stored(_read_text(path), source=str(path))
+
+
 def parse_study(text: str, *, source: str, overrides: Sequence[str] = ()) -> StudyConfig:
     """Study in the YAML `text`; `source` names it in messages.
 
@@ -36,6 +49,21 @@ def parse_study(text: str, *, source: str, overrides: Sequence[str] = ()) -> Stu
         StudyFileError: With every problem in it, each with its line or override.
     """
     return validate(StudyConfig, read_tree(text, source=source, overrides=overrides))
+
+
+def parse_stored(text: str, *, source: str) -> StudyConfig:
+    """Study in a text that `dump_study` wrote, this version's or an earlier one's.
+
+    Where a key came later, a study goes on as it began: what a new one does by default may be
+    something else.
+
+    Raises:
+        StudyFileError: With every problem in it.
+    """
+    config = parse_study(text, source=source)
+    stored = yaml.safe_load(text).get("backbone") or {}
+    then = {key: value for key, value in _BEFORE.items() if key not in stored}
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update=then)})
 
 
 def dump_study(config: StudyConfig) -> str:

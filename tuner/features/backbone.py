@@ -1,4 +1,4 @@
-"""The frozen ResNet50: pixels in, 2,048 features out, views made on the way."""
+"""The frozen backbone: pixels in, features out (ResNet50: 2,048), views made on the way."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tuner.arrays import Float32, UInt8
+from tuner.features.own_backbone import OWN_NAME, load_own_backbone
 from tuner.features.weights.resolve import ResolvedWeights, load_backbone_weights
 
 N_FEATURES = 2048
 
 
 def build_backbone(weights: ResolvedWeights, *, precision: str = "float32") -> Any:
-    """ResNet50 without its top, global average pooled, frozen.
+    """ResNet50 without its top, global average pooled, frozen; or the user's own model.
 
     Args:
-        weights: Where its weights come from.
+        weights: Where its weights come from, or it.
         precision: "float32" or "bfloat16" (features are float32 either way).
 
     Returns:
         Keras model from preprocessed pixels, float (batch, height, width, 3), to features,
         float (batch, 2048). BatchNormalization stays in inference mode: it is not trainable.
+        `preprocessing_of` says what its pixels are preprocessed by.
     """
+    if weights.kind == "model":
+        return load_own_backbone(weights)
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -42,6 +47,16 @@ def build_backbone(weights: ResolvedWeights, *, precision: str = "float32") -> A
 def preprocess(pixels: Any) -> Any:
     """ResNet50's own preprocessing of RGB pixels 0..255, as a new tensor."""
     return keras.applications.resnet50.preprocess_input(ops.cast(pixels, "float32"))
+
+
+def as_they_are(pixels: Any) -> Any:
+    """RGB pixels 0..255 as float32: a model of the user's own preprocesses them itself."""
+    return ops.cast(pixels, "float32")
+
+
+def preprocessing_of(backbone: Any) -> Callable[[Any], Any]:
+    """What pixels go through ahead of `build_backbone`'s model."""
+    return as_they_are if backbone.name == OWN_NAME else preprocess
 
 
 def apply_views(pixels: Any, transforms: Any) -> Any:
@@ -64,22 +79,38 @@ class Extractor:
 
     Args:
         backbone: `build_backbone`'s model.
+
+    Attributes:
+        in_flight: One batch is computed while the next is put together.
     """
 
-    def __init__(self, backbone: Any) -> None:
-        def features(pixels: Any) -> Any:
-            return ops.cast(backbone(preprocess(pixels), training=False), "float32")
+    in_flight = 2
 
+    def __init__(self, backbone: Any) -> None:
         # Apart: one compilation of the backbone serves images and views alike, and XLA does not
         # weave the resampling into the first convolution (a fifth slower on JAX and CPU).
-        self._features, self._views = _compile_graph(features), _compile_graph(apply_views)
+        self._features, self._views = self._compiled(backbone), _compile_graph(apply_views)
         self._images = _compile_graph(lambda pixels: ops.cast(pixels, "float32"))
 
+    def _compiled(self, backbone: Any) -> Callable[[Any], Any]:
+        """Pixels to features, as the backend compiles the model."""
+        before = preprocessing_of(backbone)
+
+        def features(pixels: Any) -> Any:
+            return ops.cast(backbone(before(pixels), training=False), "float32")
+
+        return _compile_graph(features)
+
     def __call__(self, pixels: UInt8, transforms: Float32 | None = None) -> Any:
-        """Features on the device, float32 (batch, 2048); `transforms` asks for views."""
+        """Features on the device, float32 (batch, n_features); `transforms` asks for views."""
         if transforms is None:
             return self._features(self._images(pixels))
         return self._features(self._views(pixels, transforms))
+
+    def start(self, pixels: UInt8, transforms: Float32 | None = None) -> Callable[[], Float32]:
+        """Start a batch, as `engines.engine.Engine` says."""
+        found = self(pixels, transforms)
+        return lambda: np.asarray(found)
 
 
 def _compile_graph(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from tuner.config import AugmentationConfig
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import read_bytes, read_image_bytes
 from tuner.errors import DataError
-from tuner.features.backbone import Extractor
 from tuner.features.bank import FeatureBank
+from tuner.features.engines.engine import Engine
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
 from tuner.home.listener import Progress
 
@@ -48,7 +48,7 @@ _Item = TypeVar("_Item")
 def fill_bank(
     bank: FeatureBank,
     wanted: Sequence[ViewOf],
-    make_extractor: Callable[[], Extractor],
+    make_engine: Callable[[], Engine],
     *,
     image_px: int,
     augmentation: AugmentationConfig,
@@ -60,7 +60,7 @@ def fill_bank(
     Args:
         bank: Where the rows go.
         wanted: Rows that must be there in the end.
-        make_extractor: Builds the backbone; called only when a row is missing.
+        make_engine: Builds the backbone; called only when a row is missing.
         image_px: Side of the resized image.
         augmentation: Settings of the views.
         batch_size: Rows a pass; every pass is full, the last one padded, because features
@@ -80,7 +80,7 @@ def fill_bank(
     return fill_chunks(
         bank,
         chunks,
-        make_extractor(),
+        make_engine(),
         image_px=image_px,
         augmentation=augmentation,
         batch_size=batch_size,
@@ -113,7 +113,7 @@ def missing_chunks(
 def fill_chunks(
     bank: FeatureBank,
     chunks: Sequence[Sequence[ViewOf]],
-    extractor: Extractor,
+    engine: Engine,
     *,
     image_px: int,
     augmentation: AugmentationConfig,
@@ -126,8 +126,9 @@ def fill_chunks(
     decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     try:
-        pixels = _batches(batches, decoders, batch_size, image_px, augmentation)
-        passes = _passes(extractor, pixels)
+        depth = max(_BATCHES_AHEAD, engine.in_flight)
+        pixels = _batches(batches, decoders, batch_size, image_px, augmentation, depth)
+        passes = _passes(engine, pixels)
         written: Future[None] | None = None
         for chunk in chunks:
             blocks = []
@@ -169,9 +170,10 @@ def _batches(
     batch_size: int,
     image_px: int,
     augmentation: AugmentationConfig,
+    depth: int,
 ) -> Iterator[_Batch]:
-    """Full batches of pixels, read a few batches ahead of the backbone."""
-    reads = _ahead((_start_reads(part, pool, image_px) for part in batches), _BATCHES_AHEAD)
+    """Full batches of pixels, read `depth` batches ahead of the backbone."""
+    reads = _ahead((_start_reads(part, pool, image_px) for part in batches), depth)
     for part in reads:
         pixels = np.zeros((batch_size, image_px, image_px, 3), dtype=np.uint8)
         transforms = np.zeros((batch_size, 8), dtype=np.float32)
@@ -213,16 +215,16 @@ def read_pixels(row: ViewOf, image_px: int) -> UInt8:
     return read_image_bytes(data, name=str(row.path), image_px=image_px, rule=row.rule)
 
 
-def _passes(extractor: Extractor, batches: Iterable[_Batch]) -> Iterator[Float32]:
-    """Features of each batch; one batch stays in flight while the next is put together."""
-    in_flight: deque[tuple[Any, int]] = deque()
+def _passes(engine: Engine, batches: Iterable[_Batch]) -> Iterator[Float32]:
+    """Features of each batch; some stay in flight while the next is put together."""
+    in_flight: deque[tuple[Callable[[], Float32], int]] = deque()
     for batch in batches:
-        in_flight.append((extractor(batch.pixels, batch.transforms), batch.n_rows))
-        if len(in_flight) > 1:
-            features, n_rows = in_flight.popleft()
-            yield np.asarray(features)[:n_rows]
-    for features, n_rows in in_flight:
-        yield np.asarray(features)[:n_rows]
+        in_flight.append((engine.start(batch.pixels, batch.transforms), batch.n_rows))
+        if len(in_flight) >= engine.in_flight:
+            wait, n_rows = in_flight.popleft()
+            yield wait()[:n_rows]
+    for wait, n_rows in in_flight:
+        yield wait()[:n_rows]
 
 
 def _ahead(items: Iterator[list[_Read]], depth: int) -> Iterator[list[_Read]]:

@@ -88,6 +88,14 @@ def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> 
     return replace(table, groups=then.groups)
 
 
+def with_engine(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
+    """The study with the engine that it began with, where its file leaves that open."""
+    if config.backbone.engine != "auto" or not folder.exists:
+        return config
+    then = {"engine": folder.config.backbone.engine}
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update=then)})
+
+
 def is_grouped(config: StudyConfig, table: ImageTable) -> bool:
     """Whether the table has the groups that the study asks for."""
     return config.data.group_by != NEAR_DUPLICATES or table.groups is not None

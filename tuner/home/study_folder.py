@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter
 
-from tuner.config import StudyConfig, load_study
+from tuner.config import StudyConfig, load_stored
 from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
@@ -28,10 +28,13 @@ from tuner.home.records import Record, load_records
 from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
+# Keys that studies of the first version do not hold.
 _YOUNGER = {
     ("training", "mode"),
     ("data", "range"),
-}  # keys that studies of the first version do not hold
+    ("backbone", "engine"),
+    ("backbone", "model"),
+}
 
 
 class _About(BaseModel):
@@ -93,7 +96,7 @@ class StudyFolder:
             StudyError: If its end is missing: defaults would take the place of what it said.
         """
         path = self.path / "study.yaml"
-        config = load_study(path)
+        config = load_stored(path)
         if lost := _lost_key(path.read_text(encoding="utf-8-sig"), config):
             what = f"the stored study file is cut off: '{lost}' is not whole"
             raise StudyError(what, where=str(path), do=RESTORE)

@@ -19,6 +19,11 @@ _IMAGENET_LICENCE = (
     "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
     "images are for non-commercial research"
 )
+_LICENCES = {
+    "imagenet": _IMAGENET_LICENCE,
+    "random": "none: random",
+    "model": "unknown; ask where the file came from",
+}
 
 
 def recall_rows(matrix: Int64, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -82,12 +87,14 @@ def make_card(
         folds: Out-of-fold confusion matrix, of the folds as trained for this model.
         images_per_class: Images that the final head was trained on.
         weights: Where the backbone's weights came from.
-        weights_kind: "imagenet", "file" or "random".
+        weights_kind: "imagenet", "file", "random" or "model".
         fine_tuned: First stage that was fine-tuned, or None.
         decode: Name of what the features were made from.
         rule: How the files were read.
     """
-    config, licence = export.config, {"imagenet": _IMAGENET_LICENCE, "random": "none: random"}
+    config, licence = export.config, _LICENCES
+    preprocess = "keras.applications.resnet50.preprocess_input"
+    then = "the backbone, which preprocesses them" if weights_kind == "model" else preprocess
     # What was confirmed on other images says nothing of a model of these.
     is_same = export.record["data"]["fingerprint"] == fingerprint
     return {
@@ -98,7 +105,7 @@ def make_card(
         "preprocessing": (
             f"inside the model: bilinear resize with antialiasing to {config.data.image_px} x "
             f"{config.data.image_px} pixels, columns first, rounded to grey levels after each "
-            "pass, then keras.applications.resnet50.preprocess_input"
+            f"pass, then {then}"
         ),
         "decode": decode,
         "range": rule.range,
@@ -124,10 +131,12 @@ def card_text(card: Mapping[str, Any], *, name: str) -> str:
 
 def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
     export = card["export"]
+    own = export["study_file"]["backbone"].get("model")
+    features = "Features of a backbone of its own" if own else "ResNet50 features"
     yield f"# {_cell(name)}"
     yield ""
     yield (
-        f"Classifies images into {len(card['class_names'])} classes. ResNet50 features and a "
+        f"Classifies images into {len(card['class_names'])} classes. {features} and a "
         f"head trained by `tuner` with {_setting(export['hyperparameters'])}, from study "
         f"`{_cell(export['study']['name'])}`, {export['study']['record']}."
     )

@@ -16,6 +16,7 @@ from tuner.data.image_table import ImageTable
 from tuner.errors import ExportError, StudyError
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.evaluation.metrics import macro_recall
+from tuner.features.weights.resolve import ResolvedWeights
 from tuner.home.baselines import PLAIN, RECIPE
 from tuner.home.confirmation import Compared, Tested, load_confirmation
 from tuner.home.records import Record, winner
@@ -167,9 +168,7 @@ def build_export(
             "search_images_per_class": counts.tolist(),
         },
         "fixed": {
-            "backbone": "ResNet50, include_top=False, global average pooling, frozen",
-            "weights": record.environment.get("weights"),
-            "preprocessing": "keras.applications.resnet50.preprocess_input (RGB 0..255)",
+            **_backbone_part(config, record),
             "optimizer": "Adam",
             "loss": "focal loss on softmax logits, see tuner.training.losses",
         },
@@ -191,6 +190,23 @@ def _settled(config: StudyConfig, rule: PixelRule) -> StudyConfig:
         return config
     found = "full" if rule.range is None else rule.range
     return config.model_copy(update={"data": config.data.model_copy(update={"range": found})})
+
+
+def _backbone_part(config: StudyConfig, record: Record) -> dict[str, Any]:
+    """What features are computed with."""
+    weights = record.environment.get("weights")
+    if config.backbone.model is None:
+        return {
+            "backbone": "ResNet50, include_top=False, global average pooling, frozen",
+            "weights": weights,
+            "preprocessing": "keras.applications.resnet50.preprocess_input (RGB 0..255)",
+        }
+    return {
+        "backbone": f"{weights}, frozen, a feature map global average pooled",
+        "backbone_sha256": record.environment.get("weights_sha256"),
+        "weights": weights,
+        "preprocessing": "inside the backbone (RGB 0..255)",
+    }
 
 
 def _objective_part(folder: StudyFolder, record: Record) -> dict[str, Any]:
@@ -293,6 +309,21 @@ def same_data(export: Export, images: ImageTable) -> bool:
         data["fingerprint"] == images.fingerprint
         and data["split_fingerprint"] == images.split_fingerprint
     )
+
+
+def check_backbone(export: Export, weights: ResolvedWeights) -> None:
+    """Refuse another backbone file than the one of the export.
+
+    Raises:
+        ExportError: If so.
+    """
+    then = export.record["fixed"].get("backbone_sha256")
+    if weights.kind == "model" and weights.sha256 != then:
+        raise ExportError(
+            f"the backbone is not that of the export: SHA-256 {weights.sha256}, not {then}",
+            where=f"backbone.model: {export.config.backbone.model}",
+            do="put the file that the study had into its place",
+        )
 
 
 def check_classes(export: Export, images: ImageTable) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tuner.config import parse_study
+from tuner.config import parse_stored
 from tuner.config.yaml_text import to_yaml
 from tuner.config.yaml_tree import NOT_YAML
 from tuner.errors import ExportError, UsageError
@@ -81,7 +81,7 @@ def load_export(path: Path) -> Export:
     try:
         # A hand may have changed the study in it: read as strictly as a study file is.
         text = to_yaml(content["study_file"])
-        config = parse_study(text, source=f"{path} (study_file)")
+        config = parse_stored(text, source=f"{path} (study_file)")
         export = Export(config, Setting.from_dict(content["hyperparameters"]), content)
         _check_parts(export)
     except KeyError as error:

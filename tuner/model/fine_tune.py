@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tuner.arrays import Float32
+from tuner.config import StudyConfig
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import read_image
 from tuner.errors import TrainingError, UsageError
@@ -31,12 +32,18 @@ _BATCH = 32
 OnEpoch = Callable[[int, float], None]
 
 
-def check_stage(stage: str | None) -> None:
-    """Refuse a stage that ResNet50 does not have.
+def check_stage(stage: str | None, config: StudyConfig) -> None:
+    """Refuse a stage that ResNet50 does not have, and any of another backbone.
 
     Raises:
         UsageError: Naming those it has.
     """
+    if stage is not None and config.backbone.model:
+        raise UsageError(
+            "--fine-tune knows the stages of ResNet50 only, and this study has another backbone",
+            where=f"backbone.model: {config.backbone.model}",
+            do="train without --fine-tune",
+        )
     if stage is not None and stage not in STAGES:
         do = f"write one of {', '.join(STAGES)}; each one takes those behind it along"
         raise UsageError(f"--fine-tune '{stage}' is not a stage of ResNet50", do=do)

@@ -33,13 +33,13 @@ def build_model(
     precision: str = "float32",
     backbone: Any = None,
 ) -> Any:
-    """Keras model of resize, preprocessing, frozen ResNet50, head and softmax.
+    """Keras model of resize, preprocessing, frozen backbone, head and softmax.
 
     Made of built-in layers only, so that `keras.saving.load_model` loads it in safe mode.
 
     Args:
         head: Trained weights of the head.
-        weights: Weights of the backbone.
+        weights: Weights of the backbone, or the model that it is.
         image_px: Side that images are resized to.
         dropout: Rate of the head's dropout layer (inactive at inference).
         name: Name of the model.
@@ -53,8 +53,7 @@ def build_model(
     pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
     x = keras.layers.Rescaling(1.0, name="to_float")(pixels)
     x = resized(x, image_px)
-    preprocess = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
-    x = preprocess(x)
+    x = _preprocess(weights)(x)
     if backbone is None:
         backbone = build_backbone(weights, precision=precision)
     x = backbone(x, training=False)
@@ -62,11 +61,20 @@ def build_model(
     logits = keras.layers.Dense(n_classes, name="logits")
     x = keras.layers.Dropout(dropout, name="dropout")(hidden(x))
     probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits(x))
-    to_bgr = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
-    preprocess.set_weights([to_bgr, -np.array(_IMAGENET_BGR_MEAN, dtype=np.float32)])
     hidden.set_weights([head.hidden, head.hidden_bias])
     logits.set_weights([head.output, head.output_bias])
     return keras.Model(pixels, probabilities, name=name)
+
+
+def _preprocess(weights: ResolvedWeights) -> Any:
+    """ResNet50's preprocessing as a layer; a backbone of the user's own needs none."""
+    if weights.kind == "model":
+        return keras.layers.Activation("linear", name="preprocess")
+    layer = keras.layers.Conv2D(3, 1, name="preprocess", trainable=False)
+    layer.build((None, None, None, 3))
+    to_bgr = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
+    layer.set_weights([to_bgr, -np.array(_IMAGENET_BGR_MEAN, dtype=np.float32)])
+    return layer
 
 
 def save_model(

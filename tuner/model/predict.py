@@ -22,6 +22,7 @@ from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
+from tuner.features.engines.whole_model import compile_model
 from tuner.model.archive import read_card
 from tuner.text import first_line, some
 
@@ -51,7 +52,7 @@ class Classifier:
     Attributes:
         class_names: In the order of every row of probabilities.
         resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3).
-        classify: From there to probabilities, float32 (batch, n_classes).
+        classify: From there to probabilities, float32 (batch, n_classes), on the fastest engine.
         image_px: Side to which the image reader resizes, which gives the same pixels as
             `resize`; None for models of older studies, whose `resize` is another.
         rule: How files are read.
@@ -85,7 +86,7 @@ def load_classifier(path: Path) -> Classifier:
         found = Classifier(
             tuple(map(str, names)),
             keras.Model(model.input, small),
-            keras.Model(small, model.output),
+            compile_model(keras.Model(small, model.output)),
             **_reading(card),
         )
         fits = model.output.shape[-1] == len(names)
@@ -254,5 +255,5 @@ def _classified(classifier: Classifier, sized: Sequence[Float32]) -> Float32:
     if not sized:
         return np.zeros((0, len(classifier.class_names)), dtype=np.float32)
     full = np.stack([sized[i % len(sized)] for i in range(_BATCH)])
-    found: Float32 = classifier.classify.predict_on_batch(full)
+    found: Float32 = classifier.classify(full)
     return found[: len(sized)]

@@ -34,7 +34,13 @@ from tuner.home.founding import (
 )
 from tuner.home.listener import Listener
 from tuner.home.study_folder import StudyFolder
-from tuner.model.export import Export, check_classes, compare_matrices, same_data
+from tuner.model.export import (
+    Export,
+    check_backbone,
+    check_classes,
+    compare_matrices,
+    same_data,
+)
 
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
@@ -128,7 +134,8 @@ def train_again(
         train_folds_again,
     )
 
-    check_stage(stage)
+    check_stage(stage, config)
+    check_backbone(export, weights)
     source = open_features(config, home, weights=weights, device=device)
     ground, is_same = _open_images(export, home, listener, source=source)
     ground.fill(listener)

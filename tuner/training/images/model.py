@@ -1,4 +1,4 @@
-"""The model that trains on images: view, preprocessing, frozen ResNet50 and head, as one.
+"""The model that trains on images: view, preprocessing, frozen backbone and head, as one.
 
 Layers are Keras's own but for the dropout, which draws the masks of the stacked heads.
 """
@@ -13,7 +13,7 @@ from keras import ops
 
 from tuner.arrays import Float32
 from tuner.config import TrainingConfig
-from tuner.features.backbone import apply_views, preprocess
+from tuner.features.backbone import apply_views, preprocessing_of
 from tuner.training.dropout import dropout_key, dropout_masks
 from tuner.training.head import Head, HeadWeights, initial_weights
 from tuner.training.images.batches import Batches, LiveImages
@@ -36,7 +36,7 @@ def build_live_model(
     """
     pixels = keras.Input((live.image_px, live.image_px, 3), dtype="uint8", name="pixels")
     transforms = keras.Input((8,), name="transforms")
-    x = preprocess(apply_views(pixels, transforms))
+    x = preprocessing_of(live.backbone)(apply_views(pixels, transforms))
     x = live.backbone(x, training=False)
     # Under mixed precision the backbone alone is bfloat16: features and head are float32.
     hidden = keras.layers.Dense(

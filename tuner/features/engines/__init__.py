@@ -1,0 +1,1 @@
+"""Who turns pixels into features: Keras's own graph, or OpenVINO."""

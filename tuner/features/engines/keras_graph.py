@@ -1,0 +1,36 @@
+"""The Keras engine: the backend's own graph, on a processor with its weights as constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tuner.features.backbone import Extractor, preprocessing_of
+from tuner.features.engines.convert import frozen_graph
+
+
+def keras_engine(backbone: Any, *, device: str, is_float32: bool) -> Extractor:
+    """The backbone on the Keras backend.
+
+    On TensorFlow and a processor the graph is frozen; JAX compiles weights as constants anyway,
+    and what a graphics card gains by it nobody has measured.
+
+    Args:
+        backbone: `build_backbone`'s model.
+        device: "cpu" or "gpu".
+        is_float32: Whether it computes in float32.
+    """
+    is_frozen = keras.backend.backend() == "tensorflow" and device == "cpu" and is_float32
+    return FrozenExtractor(backbone) if is_frozen else Extractor(backbone)
+
+
+class FrozenExtractor(Extractor):
+    """An extractor on TensorFlow whose backbone has constants in the place of variables."""
+
+    def _compiled(self, backbone: Any) -> Callable[[Any], Any]:
+        frozen: Callable[[Any], Any] = frozen_graph(
+            backbone, preprocessing_of(backbone), shape=backbone.input_shape
+        )
+        return frozen
