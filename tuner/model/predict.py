@@ -171,14 +171,25 @@ def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Pred
     Whole pictures are held only until they are resized, and only so many of them at once that
     their pixels stay below a bound: memory is the same for thumbnails and for large photographs.
     """
-    part: list[tuple[str, Float32 | str]] = []
-    for path, pixels in _decoded_ahead(files, classifier):
-        part.append((path, pixels if isinstance(pixels, str) else _resized(classifier, pixels)))
-        del pixels  # or it would live until the next one has come
-        if len(part) == _BATCH:
-            yield from _predict_batch(classifier, part)
-            part = []
-    yield from _predict_batch(classifier, part)
+    part: list[_Sized] = []
+    answers: deque[Future[list[Prediction]]] = deque()
+    # A thread for the engine, or it would idle while this one waits for the next files.
+    with ThreadPoolExecutor(1, thread_name_prefix="classify") as thread:
+        for path, pixels in _decoded_ahead(files, classifier):
+            sized = pixels if isinstance(pixels, str) else _resized(classifier, pixels)
+            part.append((path, sized))
+            del pixels  # or it would live until the next one has come
+            if len(part) == _BATCH:
+                answers.append(thread.submit(_predict_batch, classifier, part))
+                part = []
+            if len(answers) > 1:
+                yield from answers.popleft().result()
+        for answer in answers:
+            yield from answer.result()
+        yield from _predict_batch(classifier, part)
+
+
+_Sized = tuple[str, "Float32 | str"]
 
 
 class _Read(NamedTuple):
@@ -231,9 +242,7 @@ def _decode(path: str, classifier: Classifier) -> UInt8 | str:
         return error.what
 
 
-def _predict_batch(
-    classifier: Classifier, part: Sequence[tuple[str, Float32 | str]]
-) -> list[Prediction]:
+def _predict_batch(classifier: Classifier, part: Sequence[_Sized]) -> list[Prediction]:
     rows = iter(
         _classified(classifier, [sized for _, sized in part if not isinstance(sized, str)])
     )
