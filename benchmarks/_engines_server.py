@@ -80,6 +80,7 @@ def filling(name: str, image_px: int, folder: Path) -> Callable[[Any], object]:
 
 def predicting(image_px: int, folder: Path) -> Callable[[Any], object]:
     """Classify the files of a turn with a model of random weights, as `tuner predict` does."""
+    from tuner.data.decoding.resize import DECODE
     from tuner.features.weights.resolve import resolve_weights
     from tuner.model.keras_model import build_model, save_model
     from tuner.model.predict import load_classifier, predict_files
@@ -90,7 +91,7 @@ def predicting(image_px: int, folder: Path) -> Callable[[Any], object]:
     model = build_model(
         head, resolve_weights("random"), image_px=image_px, dropout=0.3, name="model"
     )
-    card = {"class_names": list("abcdefg"), "image_px": image_px}
+    card = {"class_names": list("abcdefg"), "image_px": image_px, "decode": DECODE}
     save_model(model, folder / "model.keras", card=card)
     classifier = load_classifier(folder / "model.keras")
     return lambda turn: list(predict_files(classifier, [path for path, _, _ in turn["rows"]]))
