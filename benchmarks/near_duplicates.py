@@ -4,7 +4,8 @@ python benchmarks/near_duplicates.py [--data steel_xsdd ...] [--home FOLDER] [--
 
 Plants copies of each kind into every data set, one copy of an image, and runs
 `find_near_duplicates` as `tuner check --features` does. Needs the ImageNet weights and the
-development data sets. Features are kept in the home between runs.
+development data sets; the solar cells come from the package elpv-dataset on PyPI. Features are
+kept in the home between runs.
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ import hashlib
 import io
 import os
 import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from _common import emit, image_files, machine_name, say
 from PIL import Image, ImageEnhance
+from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.neighbors import NearestNeighbors
 
 from tuner.config import parse_study
 from tuner.data.image_table import ImageTable
 from tuner.data.images import decode_rgb, read_bytes
-from tuner.data.near_duplicates.find import (
-    NearDuplicates,
-    find_near_duplicates,
-    nearest_images,
-)
+from tuner.data.near_duplicates.find import NearDuplicates, find_near_duplicates
+from tuner.data.near_duplicates.neighbours import nearest
 from tuner.data.reading import read_image_table
 from tuner.home import Home
 
@@ -45,6 +49,7 @@ IMAGE_PX = {
     "steel_xsdd": 128,
     "waste_trashnet": 128,
     "blood_chula12": 80,
+    "solar_cells": 128,
 }
 
 
@@ -89,13 +94,47 @@ KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def plant(files: list[Path], folder: Path, *, n_each: int) -> dict[str, list[tuple[int, Path]]]:
+def turn(picture: Image.Image, degrees: float) -> Image.Image:
+    """Turned a little; what comes in from outside repeats the border."""
+    x, y = (side // 2 for side in picture.size)
+    pixels = np.pad(np.asarray(picture), ((y, y), (x, x), (0, 0)), mode="edge")
+    turned = Image.fromarray(pixels).rotate(degrees, Image.Resampling.BILINEAR)
+    return turned.crop((x, y, x + picture.width, y + picture.height))
+
+
+def light(picture: Image.Image) -> Image.Image:
+    """The same part lit from another corner."""
+    x, y = np.meshgrid(np.linspace(0, 1, picture.width), np.linspace(0, 1, picture.height))
+    lit = np.asarray(picture) * (0.65 + 0.36 * x + 0.24 * y)[..., None]
+    return Image.fromarray(lit.clip(0, 255).astype(np.uint8))
+
+
+# Looked for since note 015.
+KINDS_LATER: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "turned_90": lambda p: p.transpose(Image.Transpose.ROTATE_90),
+    "turned_180": lambda p: p.transpose(Image.Transpose.ROTATE_180),
+    "upside_down": lambda p: p.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    "turned_3_degrees": lambda p: turn(p, 3),
+    "turned_5_degrees": lambda p: turn(p, 5),
+    "other_light": light,
+    "brightness_-40%": lambda p: brightness(p, 0.6),
+    "crop_5%": lambda p: crop(p, 0.05),
+}
+
+
+def plant(
+    files: list[Path],
+    folder: Path,
+    kinds: dict[str, Callable[[Image.Image], Image.Image]],
+    *,
+    n_each: int,
+) -> dict[str, list[tuple[int, Path]]]:
     """Copies by kind, each with the place of its original; every original is copied once."""
     rng = np.random.default_rng(0)
-    n_each = min(n_each, len(files) // len(KINDS))
-    chosen = iter(rng.choice(len(files), n_each * len(KINDS), replace=False).tolist())
+    n_each = min(n_each, len(files) // len(kinds))
+    chosen = iter(rng.choice(len(files), n_each * len(kinds), replace=False).tolist())
     planted: dict[str, list[tuple[int, Path]]] = {}
-    for number, (kind, change) in enumerate(KINDS.items()):
+    for number, (kind, change) in enumerate(kinds.items()):
         planted[kind] = []
         for _ in range(n_each):
             row = next(chosen)
@@ -121,17 +160,41 @@ def features_of(files: list[Path], sha256: list[str], *, image_px: int, home: Ho
 
 
 def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
-    """One line for a data set: recall of each kind, false alarms, groups."""
-    image_px = IMAGE_PX[name]
-    found_name, _ = image_files(name, into=folder)
-    if found_name != name:
-        return
-    root = next(p for p in [folder / name / name, folder / name] if p.is_dir())
+    """Lines for a data set: recall of each kind, false alarms, groups."""
+    if name == "solar_cells":
+        root = solar_cells(folder)
+    else:
+        found_name, _ = image_files(name, into=folder)
+        if found_name != name:
+            return
+        root = next(p for p in [folder / name / name, folder / name] if p.is_dir())
     table = read_image_table(str(root), home=home.path)
+    for kinds in (KINDS, KINDS_LATER):
+        measure_kinds(name, table, kinds, home=home, n_each=n_each, folder=folder)
     files = [table.root / path for path in table.paths]
-    copies = folder / f"{name}_copies"
+    features = features_of(files, list(table.sha256), image_px=IMAGE_PX[name], home=home)
+    near = find_near_duplicates(features, files, sha256=table.sha256)
+    if name == "blood_chula12":
+        smears(table, features, near)
+    if name == "solar_cells":
+        sisters(files, near)
+
+
+def measure_kinds(
+    name: str,
+    table: ImageTable,
+    kinds: dict[str, Callable[[Image.Image], Image.Image]],
+    *,
+    home: Home,
+    n_each: int,
+    folder: Path,
+) -> None:
+    """One line: copies of some kinds, and what is found without them."""
+    image_px = IMAGE_PX[name]
+    files = [table.root / path for path in table.paths]
+    copies = folder / f"{name}_copies_{next(iter(kinds))}"
     copies.mkdir()
-    planted = plant(files, copies, n_each=n_each)
+    planted = plant(files, copies, kinds, n_each=n_each)
     both = read_both(copies, table)
     say(f"{name}: {len(files)} images, {len(both[0]) - len(files)} copies")
     features = features_of(*both, image_px=image_px, home=home)
@@ -152,7 +215,7 @@ def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
         data=name,
         image_px=image_px,
         images=len(files),
-        copies_of_each_kind=len(planted["mirrored"]),
+        copies_of_each_kind=len(next(iter(planted.values()))),
         recall={kind: round(value, 3) for kind, value in recall.items()},
         pairs_without_planting=len(alone.first),
         images_in_them=len(np.unique(np.concatenate([alone.first, alone.second]))),
@@ -162,8 +225,63 @@ def measure(name: str, *, home: Home, n_each: int, folder: Path) -> None:
         cosine_that_flags_as_many_images=cosine_rival(features, both, planted, alone),
         images_per_s=len(both[0]) / seconds,
     )
-    if name == "blood_chula12":
-        smears(table, features[: len(files)], alone)
+
+
+def solar_cells(folder: Path) -> Path:
+    """Photographs of solar cells, a folder for each design and grade, out of the package."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["elpv-dataset==1.0.0.post1", "--dest", str(folder)]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(folder.glob("elpv_dataset-*.whl"))) as wheel:
+        wheel.extractall(folder / "wheel")
+    data = folder / "wheel" / "elpv_dataset" / "data"
+    root = folder / "solar_cells"
+    for line in (data / "labels.csv").read_text().splitlines():
+        path, grade, design = line.split()
+        (root / f"{design}_{float(grade):.2f}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / path, root / f"{design}_{float(grade):.2f}")
+    return root
+
+
+def sisters(files: list[Path], near: NearDuplicates) -> None:
+    """Wafers of one brick share their grains; plain cells share frame and busbars only.
+
+    Two multicrystalline cells are sisters when what is left of 64 x 64 pixels without row means,
+    column means and slow shading correlates above 0.9.
+    """
+    is_poly = np.array([file.parent.name.startswith("poly") for file in files])
+    left = np.stack([grains(file) for file in files])
+    correlation = left @ left.T
+    np.fill_diagonal(correlation, -1)
+    correlation[~is_poly] = correlation[:, ~is_poly] = -1
+    first, second = np.nonzero(np.triu(correlation) > 0.9)
+    found = set(zip(near.first.tolist(), near.second.tolist(), strict=True))
+    is_found = np.array([p in found for p in zip(first.tolist(), second.tolist(), strict=True)])
+    of_sisters = np.unique(np.concatenate([first, second]))
+    flagged = np.unique(np.concatenate([near.first, near.second]))
+    found_sisters = np.unique(np.concatenate([first[is_found], second[is_found]]))
+    emit(
+        "near_duplicates_sisters",
+        machine=machine_name(),
+        multicrystalline_cells=int(is_poly.sum()),
+        cells_with_a_sister=len(of_sisters),
+        share_of_them_found=len(found_sisters) / len(of_sisters),
+        share_of_sister_pairs_in_one_group=float(
+            np.mean(near.groups[first] == near.groups[second])
+        ),
+        plain_cells=int((~is_poly).sum()),
+        share_of_them_flagged=float((~is_poly[flagged]).sum() / (~is_poly).sum()),
+        largest_group=int(np.bincount(near.groups).max()),
+    )
+
+
+def grains(file: Path) -> np.ndarray:
+    """What no neighbour shares of a cell, float32 (4096,), of length 1."""
+    picture = Image.open(file).convert("L").resize((64, 64), Image.Resampling.BILINEAR)
+    left = np.asarray(picture, dtype=np.float32)
+    left = left - gaussian_filter(left, 8)
+    left = left - left.mean(axis=0) - left.mean(axis=1, keepdims=True) + left.mean()
+    return (left / np.linalg.norm(left)).ravel()
 
 
 def read_both(copies: Path, table: ImageTable) -> tuple[list[Path], list[str]]:
@@ -182,10 +300,9 @@ def cosine_rival(
     """Recall of a single cosine threshold that flags as many original images as `alone` has."""
     n_made = sum(map(len, planted.values()))
     n_images = len(features) - n_made
-    near = nearest_images(features[:n_images], n_neighbours=1)
-    best = np.full(n_images, -1.0)
-    np.maximum.at(best, near.first, near.cosine)
-    np.maximum.at(best, near.second, near.cosine)
+    centred = features[:n_images] - features[:n_images].mean(axis=0)
+    nearest_one = NearestNeighbors(n_neighbors=1, metric="cosine").fit(centred)
+    best = 1 - nearest_one.kneighbors()[0][:, 0]
     n_flagged = max(1, len(np.unique(np.concatenate([alone.first, alone.second]))))
     threshold = float(np.sort(best)[-n_flagged])
     centred = features - features.mean(axis=0)
@@ -283,7 +400,7 @@ def measure_synthetic(n_images: int) -> None:
         del X
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start_s = time.perf_counter()
-        nearest_images(np.load(path, mmap_mode="r"))
+        nearest(np.load(path, mmap_mode="r"))
         emit(
             "near_duplicates_synthetic",
             machine=machine_name(),

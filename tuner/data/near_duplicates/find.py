@@ -1,9 +1,8 @@
 """Near-duplicates: which images show the same picture.
 
-Features propose and pixels decide. Features name each image's nearest others, seen from the mean
-of all images; but on textures the nearest is often only of the same kind, and no threshold parts
-copies from kin. Whether two pictures agree is asked of their pixels. Measured in
-``docs/notes/006-near-duplicates.md``.
+Neighbours and names propose, pixels decide: on textures the nearest image is often only of the
+same kind, and where a camera stands still every image looks like every other. No label is asked.
+Measured in ``docs/notes/006-near-duplicates.md`` and ``015-what-neighbours-share.md``.
 """
 
 from __future__ import annotations
@@ -16,22 +15,39 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tuner.arrays import Float32, Float64, Int64
+from tuner.arrays import Bool, Float32, Int64
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
-from tuner.data.near_duplicates.likeness import likeness, read_spectra
+from tuner.data.near_duplicates.likeness import Agreement, Unshared, agreement, without_shared
+from tuner.data.near_duplicates.neighbours import (
+    Pairs,
+    centred_cosine,
+    nearest,
+    nearest_by_power,
+    of_one_name,
+    pairs_of,
+)
+from tuner.data.near_duplicates.spectra import Spectra, read_spectra
 
 # Near-duplicates have pixels that agree, and a high sum of likeness and cosine: the one is high
 # for round things on an even ground, the other for pieces of a texture, both only for a copy.
 SAME_PICTURE = 1.45
 LEAST_LIKENESS = 0.5
-SAME_FEATURES = 0.98  # cosine alone: for pictures without structure or too small to compare
-N_NEIGHBOURS = 20  # an image has a few near-duplicates, and on textures some kin that look nearer
+# Features of turned copies, and under other light, part; then the pixels alone must be sure.
+SURE_OF_PIXELS = 0.84
+# Where neighbours share a part of the picture, what is left must agree in every direction.
+SHARES_NOTHING = 0.85
+EVEN_ENOUGH = 0.65
+# A name that says "copy" needs less.
+SAME_NAME_LIKENESS = 0.4
+SAME_NAME_COSINE = 0.8
+# Of pictures too small or too plain to compare, by cosine alone.
+SAME_FEATURES = 0.98
+# And where the neighbours are all one picture, as in a burst, nothing is left to compare: then
+# the pictures as they are must agree.
+SAME_AS_ALL = 0.28
+SAME_IN_BURST = 0.9
 
-_LEAST_COSINE = SAME_PICTURE - 1 - 1e-6  # below, no likeness makes the sum
 _SMALLEST_PX = 32  # shorter side below which a picture holds too few details to compare
-_BLOCK = 2048  # rows; a block of features and one of similarities take 16 MiB each
-_NO_DIRECTION = 1e-5  # of a feature's length: what rounding leaves of one that is the mean
-_NO_SIMILARITY = np.float32(-2)
 
 
 class NearDuplicates(NamedTuple):
@@ -53,20 +69,6 @@ class NearDuplicates(NamedTuple):
     groups: Int64
 
 
-class Neighbours(NamedTuple):
-    """Pairs of images that are near in features, each once.
-
-    Attributes:
-        first: Row of one image, int64 (n_pairs,), ascending.
-        second: Row of the other, always the larger.
-        cosine: Cosine of the features, seen from their mean, float32 (n_pairs,).
-    """
-
-    first: Int64
-    second: Int64
-    cosine: Float32
-
-
 def find_near_duplicates(
     features: Float32,
     files: Sequence[Path],
@@ -79,7 +81,7 @@ def find_near_duplicates(
 
     Args:
         features: Of the images themselves, float32 (n_images, n_features).
-        files: Where they lie; those with a neighbour that may be their copy are read once more.
+        files: Where they lie; each is read once more.
         sha256: Hash of each file; files of the same bytes share a group whatever they show.
         rule: How they are read.
         on_progress: Called with (files read, files to read).
@@ -91,60 +93,26 @@ def find_near_duplicates(
     n_images = len(files)
     if not len(features) == n_images == len(sha256):
         raise ValueError(f"{len(features)} features, {len(sha256)} hashes, {n_images} files")
-    near = nearest_images(features)
-    is_near = near.cosine >= _LEAST_COSINE
-    near = Neighbours(near.first[is_near], near.second[is_near], near.cosine[is_near])
-    rows = np.unique(np.concatenate([near.first, near.second]))
-    spectra = read_spectra(files, rows, rule=rule, on_progress=on_progress)
-    found = likeness(spectra.bands, near.first, near.second)
-    side = np.minimum(spectra.side[near.first], spectra.side[near.second])
-    is_same = (found + near.cosine >= SAME_PICTURE) & (found >= LEAST_LIKENESS)
-    is_found = (is_same & (side >= _SMALLEST_PX)) | (near.cosine >= SAME_FEATURES)
-    order = np.argsort(-found[is_found], kind="stable")
-    first, second = near.first[is_found][order], near.second[is_found][order]
+    neighbours = nearest(features)
+    spectra = read_spectra(files, rule=rule, on_progress=on_progress)
+    named = of_one_name(files)
+    pairs = pairs_of(n_images, neighbours, nearest_by_power(spectra.power), named)
+    cosine = centred_cosine(features, pairs)
+    rest = without_shared(spectra.bands, neighbours)
+    found = agreement(rest.bands, pairs, floor=SAME_NAME_LIKENESS)
+    shared = rest.left[pairs.first] * rest.left[pairs.second]
+    can_compare = _can_be_compared(spectra, pairs)
+    is_same = can_compare & (_is_same(found, cosine, shared) | _in_burst(spectra, rest, pairs))
+    is_same |= ~can_compare & (cosine >= SAME_FEATURES)
+    is_same |= _are_among(named, pairs, n_images) & (
+        (found.likeness >= SAME_NAME_LIKENESS) | (cosine >= SAME_NAME_COSINE)
+    )
+    order = np.argsort(-found.likeness[is_same], kind="stable")
+    first, second = pairs.first[is_same][order], pairs.second[is_same][order]
     a, b = _same_files(sha256)
     groups = linked_groups(n_images, np.concatenate([first, a]), np.concatenate([second, b]))
-    return NearDuplicates(
-        first, second, found[is_found][order], near.cosine[is_found][order], groups
-    )
-
-
-def nearest_images(features: Float32, *, n_neighbours: int = N_NEIGHBOURS) -> Neighbours:
-    """Every image with its nearest others, by centred cosine, block by block.
-
-    Each block of similarities serves its rows and its columns, which halves the work of
-    scikit-learn's `NearestNeighbors`. Without the mean taken off, the features of any two images
-    of one domain point the same way.
-    Beside `features`, which may be memory-mapped, it takes about 150 MB and the pairs.
-
-    Args:
-        features: float32 (n_images, n_features).
-        n_neighbours: Others of each image, all of them when there are fewer.
-
-    Raises:
-        ValueError: If features are not finite.
-    """
-    n_images = len(features)
-    k = min(n_neighbours, max(0, n_images - 1))
-    cosine = np.full((n_images, k), _NO_SIMILARITY, dtype=np.float32)
-    other = np.zeros((n_images, k), dtype=np.int64)
-    centre: Float64 = features.sum(axis=0, dtype=np.float64) / max(1, n_images)
-    for top in range(0, n_images if k else 0, _BLOCK):
-        rows = _directions(features[top : top + _BLOCK], centre)
-        for left in range(top, n_images, _BLOCK):
-            columns = rows if left == top else _directions(features[left : left + _BLOCK], centre)
-            similarity = rows @ columns.T
-            if left == top:
-                np.fill_diagonal(similarity, _NO_SIMILARITY)
-            else:
-                _keep_nearest(cosine, other, similarity.T, top=left, left=top)
-            _keep_nearest(cosine, other, similarity, top=top, left=left)
-    row = np.repeat(np.arange(n_images), k)
-    pair = np.minimum(row, other.ravel()) * n_images + np.maximum(row, other.ravel())
-    pair, place = np.unique(pair, return_index=True)
-    found = np.minimum(cosine.ravel()[place], np.float32(1))
-    n = max(1, n_images)
-    return Neighbours(pair // n, pair % n, found)
+    likest = found.likeness[is_same][order]
+    return NearDuplicates(first, second, likest, cosine[is_same][order], groups)
 
 
 def linked_groups(n_images: int, first: Int64, second: Int64) -> Int64:
@@ -162,47 +130,33 @@ def linked_groups(n_images: int, first: Int64, second: Int64) -> Int64:
     return number[group]
 
 
-def _directions(features: Float32, centre: Float64) -> Float32:
-    """Unit vectors from the centre, float32 (n_rows, n_features + 1).
+def _is_same(found: Agreement, cosine: Float32, shared: Float32) -> Bool:
+    """Which pairs that can be compared show the same picture."""
+    agrees = (found.likeness >= LEAST_LIKENESS) & (found.likeness + cosine >= SAME_PICTURE)
+    is_even = (shared >= SHARES_NOTHING) | (found.evenness >= EVEN_ENOUGH)
+    is_sure = found.evenness >= SURE_OF_PIXELS
+    return (agrees & is_even) | is_sure
 
-    The last column stands for those that are the centre itself: alike among themselves, and
-    like nothing else.
-    """
-    centred = features - centre.astype(np.float32)
-    length = np.linalg.norm(centred, axis=1)
-    if not np.isfinite(length).all():
-        raise ValueError("features are not finite")
-    is_centre = length <= _NO_DIRECTION * np.linalg.norm(centre)
-    found = np.zeros((len(features), features.shape[1] + 1), dtype=np.float32)
-    np.divide(centred, length[:, None], out=found[:, :-1], where=~is_centre[:, None])
-    found[is_centre, -1] = 1
+
+def _in_burst(spectra: Spectra, rest: Unshared, pairs: Pairs) -> Bool:
+    """Which pairs are of one picture that all their neighbours show, too."""
+    left = np.maximum(rest.left[pairs.first], rest.left[pairs.second])
+    places = np.flatnonzero(left <= SAME_AS_ALL)
+    some = Pairs(pairs.first[places], pairs.second[places])
+    found = np.zeros(len(left), dtype=np.bool_)
+    found[places] = agreement(spectra.bands, some).likeness >= SAME_IN_BURST
     return found
 
 
-def _keep_nearest(
-    cosine: Float32, other: Int64, similarity: Float32, *, top: int, left: int
-) -> None:
-    """Put what is nearer than the neighbours known so far into `cosine` and `other`.
+def _can_be_compared(spectra: Spectra, pairs: Pairs) -> Bool:
+    can: Bool = (spectra.side >= _SMALLEST_PX) & ~spectra.is_plain
+    return can[pairs.first] & can[pairs.second]
 
-    Args:
-        cosine: Of the neighbours known, float32 (n_images, k).
-        other: Their rows, int64 (n_images, k).
-        similarity: Of a block, its rows those of the images from `top` on.
-        top: First image of the block's rows.
-        left: First image of its columns.
-    """
-    k = cosine.shape[1]
-    known = cosine[top : top + len(similarity)]
-    better = np.flatnonzero(similarity.max(axis=1) > known.min(axis=1))
-    if not len(better):
-        return
-    similarity = similarity[better]
-    place = np.argpartition(similarity, -min(k, similarity.shape[1]), axis=1)[:, -k:]
-    values = np.hstack([known[better], np.take_along_axis(similarity, place, axis=1)])
-    rows = np.hstack([other[top + better], place + left])
-    best = np.argpartition(values, -k, axis=1)[:, -k:]
-    cosine[top + better] = np.take_along_axis(values, best, axis=1)
-    other[top + better] = np.take_along_axis(rows, best, axis=1)
+
+def _are_among(some: Pairs, pairs: Pairs, n_images: int) -> Bool:
+    """Which of the pairs are among some others."""
+    number = pairs.first * n_images + pairs.second
+    return np.isin(number, some.first * n_images + some.second)
 
 
 def _same_files(sha256: Sequence[str]) -> tuple[Int64, Int64]:

@@ -1,132 +1,203 @@
-"""Whether two pictures show the same pixels, shifted or mirrored a little: phase correlation.
+"""Whether two pictures show the same pixels, shifted, mirrored or turned: phase correlation.
 
-Features say that two images are of one kind; a texture's are all of one kind. Where its grains lie
-is in the phases of its spectrum, which another piece of the same texture does not share.
+Where a camera stands still, any two pictures agree in frame, design and shading. What an image's
+neighbours all share is therefore taken away before two are compared; copies, and the same part
+under other light, still agree in the rest.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from tuner.arrays import Complex64, Float32, Int64
-from tuner.data.decoding.resize import resize
-from tuner.data.decoding.rule import EACH_FILE, PixelRule
-from tuner.data.images import decode_rgb, read_bytes
+from tuner.data.near_duplicates.neighbours import Pairs
+from tuner.data.near_duplicates.spectra import (
+    BAND,
+    COLUMNS,
+    HIGHEST,
+    IS_MIDDLE,
+    N_TIMES,
+    ROWS,
+    SIDE,
+    as_halves,
+    complex_bands,
+)
 
-_SIDE = 64  # of the small grey pictures, in pixels: half a pixel of what the band can show
-_LOWEST, _HIGHEST = 2, 16  # cycles across the picture: below is lighting, above JPEG and resizing
-_NOISE = 1.0  # grey levels, what rounding to 8 bits and JPEG put into a flat picture
-_FARTHEST = _SIDE // 4  # shift to either side
+_FARTHEST = SIDE // 4  # shift to either side
+_SHIFTS = np.arange(-_FARTHEST, _FARTHEST + 1)  # Python counts negative shifts from the end
 _PAIRS_AT_ONCE = 512
+_IMAGES_AT_ONCE = 256
 
-# Borders are no edges of the picture.
-_EDGE = np.minimum(1, 3 * np.hanning(_SIDE + 2)[1:-1])
-_WINDOW = np.outer(_EDGE, _EDGE).astype(np.float32)
-_NOISE_POWER = _NOISE**2 * (_WINDOW**2).sum()
+_HALF = np.r_[HIGHEST : 2 * HIGHEST + 1, 0:HIGHEST]  # of the square's rows, in the band's order
+# (transposed, upside down, left to right) of the second picture: every turn and mirror image.
+_TURNS = [(t, u, m) for t in (False, True) for u in (False, True) for m in (False, True)]
 
-# Vertical cycles in the order of NumPy's FFT, and the places of those of the mirrored picture.
-_ROWS = np.r_[0 : _HIGHEST + 1, -_HIGHEST:0]
-_MIRRORED = np.r_[0, 2 * _HIGHEST : 0 : -1]
-_BAND = len(_ROWS), _HIGHEST + 1
-_CYCLES = np.hypot(_ROWS[:, None], np.arange(_HIGHEST + 1))
-_IS_MIDDLE = (_CYCLES >= _LOWEST) & (_CYCLES <= _HIGHEST)
-_N_TIMES = np.where(np.arange(_HIGHEST + 1) > 0, 2, 1)  # a real picture's other half
+_ANGLE = np.degrees(np.arctan2(np.broadcast_to(ROWS[:, None], BAND), COLUMNS)) % 180
+_SECTOR = ((_ANGLE + 22.5) // 45).astype(np.int64) % 4
+_IS_SECTOR = np.stack([(k == _SECTOR) & IS_MIDDLE for k in range(4)])
 
 
-class Spectra(NamedTuple):
-    """Middle frequencies of grey pictures, all of nearly one weight.
+class Unshared(NamedTuple):
+    """What is left of each picture without what its neighbours share.
 
     Attributes:
-        bands: complex64 (n_images, 33, 17), vertical and horizontal cycles; of length 1, and 0
-            for a picture without structure and where none was asked for.
-        side: Shorter side of each file's picture in pixels, int64 (n_images,); 0 likewise.
+        bands: As those of `Spectra`, of length 1.
+        left: Length before, float32 (n_images,): 1 where neighbours share nothing, 0 where they
+            are all one picture.
     """
 
-    bands: Complex64
-    side: Int64
+    bands: NDArray[np.float16]
+    left: Float32
 
 
-def read_spectra(
-    files: Sequence[Path],
-    rows: Int64,
-    *,
-    rule: PixelRule = EACH_FILE,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Spectra:
-    """Read some of the files, on all cores; an image takes 4.5 kB.
+class Agreement(NamedTuple):
+    """How far two pictures agree.
+
+    Attributes:
+        likeness: Highest correlation over shifts of up to a quarter of the side, over turns by
+            quarters and mirror images; float32 (n_pairs,): 1 for the same and about 0.2 for
+            strangers. All frequencies weigh the same, so that neither lighting nor one strong edge
+            decides. Under larger shifts any two spots on an even ground would agree.
+        evenness: The second lowest correlation in four directions of the plane, there; float32
+            (n_pairs,). Lines of one direction alone, as a printing screen leaves them, make two
+            pictures alike and not the same.
+    """
+
+    likeness: Float32
+    evenness: Float32
+
+
+def without_shared(bands: NDArray[np.float16], neighbours: Int64) -> Unshared:
+    """Take from each picture what its neighbours share.
+
+    That is the mean of their bands, less what a mean of as many strangers would hold.
 
     Args:
-        files: Every image, n_images of them.
-        rows: Places in `files` of those to read.
-        rule: How they are read.
-        on_progress: Called with (files done, files to read).
-
-    Raises:
-        DataError: If a file cannot be read any more.
+        bands: Of `Spectra`, float16 (n_images, 33, 17, 2).
+        neighbours: Of each image, int64 (n_images, k).
     """
-    bands = np.zeros((len(files), *_BAND), dtype=np.complex64)
-    side = np.zeros(len(files), dtype=np.int64)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # with more, they wait for one another
-        read = pool.map(lambda file: _read(file, rule), (files[row] for row in rows.tolist()))
-        for done, (row, found) in enumerate(zip(rows.tolist(), read, strict=True), start=1):
-            bands[row], side[row] = found
-            on_progress(done, len(rows))
-    return Spectra(bands, side)
+    n_images, k = neighbours.shape
+    rest, left = np.zeros_like(bands), np.zeros(n_images, dtype=np.float32)
+
+    def take_away(top: int) -> None:
+        part = slice(top, top + _IMAGES_AT_ONCE)
+        own, others = complex_bands(bands[part]), complex_bands(bands[neighbours[part]])
+        if k:
+            mean = others.mean(axis=1)
+            chance = (np.abs(others) ** 2).mean(axis=1) / k
+            own = own - mean * np.maximum(0, 1 - chance / np.maximum(np.abs(mean) ** 2, 1e-20))
+        length = np.sqrt((N_TIMES * np.abs(own) ** 2).sum(axis=(1, 2)))
+        rest[part] = as_halves(own / np.maximum(length, 1e-6)[:, None, None])
+        left[part] = length
+
+    _on_all_cores(take_away, range(0, n_images, _IMAGES_AT_ONCE))
+    return Unshared(rest, left)
 
 
-def spectrum(picture: Image.Image) -> Complex64:
-    """Band of one picture, complex64 (33, 17), as `Spectra` holds it."""
-    pixels = np.asarray(resize(picture.convert("L"), _SIDE), dtype=np.float32)
-    whole = np.fft.rfft2((pixels - pixels.mean()) * _WINDOW)
-    band = whole[_ROWS, : _HIGHEST + 1] * _IS_MIDDLE
-    band /= np.sqrt(np.abs(band) ** 2 + _NOISE_POWER)
-    length = np.sqrt((_N_TIMES * np.abs(band) ** 2).sum())
-    found: Complex64 = (band / max(length, 1e-6)).astype(np.complex64)
-    return found
-
-
-def likeness(bands: Complex64, first: Int64, second: Int64) -> Float32:
-    """How far the pictures of each pair agree, 1 for the same and about 0.2 for strangers.
-
-    The highest correlation over shifts of up to a quarter of the side, as they are and mirrored
-    left to right. All frequencies weigh the same, so that neither lighting nor one strong edge
-    decides. Under larger shifts any two spots on an even ground would agree.
+def agreement(bands: NDArray[np.float16], pairs: Pairs, *, floor: float = 0.0) -> Agreement:
+    """How far the pictures of each pair agree.
 
     Args:
-        bands: Of `Spectra`, complex64 (n_images, 33, 17).
-        first: Row of one picture of each pair, int64 (n_pairs,).
-        second: Row of the other.
-
-    Returns:
-        float32 (n_pairs,), in 0..1.
+        bands: Of `Spectra` or `Unshared`.
+        pairs: Which.
+        floor: Likeness below which nobody asks for the evenness; it is 0 there.
     """
-    found = np.zeros(len(first), dtype=np.float32)
-    for start in range(0, len(first), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        a, b = bands[first[part]], bands[second[part]]
-        as_is, mirrored = _peak(a * b.conj()), _peak(a * b[:, _MIRRORED])
-        found[part] = np.maximum(as_is, mirrored).clip(0, 1)
-    return found
+    likeness = np.zeros(len(pairs.first), dtype=np.float32)
+    evenness = np.zeros(len(pairs.first), dtype=np.float32)
+
+    def compare(top: int) -> None:
+        part = slice(top, top + _PAIRS_AT_ONCE)
+        first = complex_bands(bands[pairs.first[part]])
+        second = complex_bands(bands[pairs.second[part]])
+        found = _best(first, second)
+        likeness[part] = found.likeness.clip(0, 1)
+        rows = np.flatnonzero(likeness[part] >= floor)
+        evenness[top + rows] = _evenness(first, second, found, rows).clip(0, 1)
+
+    _on_all_cores(compare, range(0, len(likeness), _PAIRS_AT_ONCE))
+    return Agreement(likeness, evenness)
 
 
-def _read(path: Path, rule: PixelRule) -> tuple[Complex64, int]:
-    picture = decode_rgb(read_bytes(path), name=str(path), rule=rule)
-    return spectrum(picture), min(picture.size)
+class _Best(NamedTuple):
+    """The turn and the shift at which pairs agree best: arrays of shape (n_pairs,)."""
+
+    likeness: Float32
+    turn: Int64
+    down: Int64
+    right: Int64
 
 
-def _peak(product: Complex64) -> Float32:
-    """Highest correlation over the shifts, float32 (n_pairs,), of products of two bands."""
-    padded = np.zeros((len(product), _SIDE, product.shape[2]), dtype=np.complex64)
-    padded[:, _ROWS] = product
-    near = np.arange(-_FARTHEST, _FARTHEST + 1)  # Python counts negative shifts from the end
-    columns = np.fft.ifft(padded, axis=1)[:, near]
-    correlation = np.fft.irfft(columns, n=_SIDE, axis=2)[:, :, near] * _SIDE**2
-    peak: Float32 = correlation.max(axis=(1, 2)).astype(np.float32)
-    return peak
+def _best(first: Complex64, second: Complex64) -> _Best:
+    n_pairs = len(first)
+    rows = np.arange(n_pairs)
+    best = _Best(
+        np.full(n_pairs, -1, dtype=np.float32), *(np.zeros(n_pairs, np.int64) for _ in range(3))
+    )
+    square = _square(second)
+    for number, turn in enumerate(_TURNS):
+        surface = _correlation(first, _turned(square, turn)).reshape(n_pairs, -1)
+        place = surface.argmax(axis=1)
+        peak = surface[rows, place]
+        is_higher = peak > best.likeness
+        best.likeness[is_higher] = peak[is_higher]
+        best.turn[is_higher] = number
+        best.down[is_higher] = _SHIFTS[place // len(_SHIFTS)][is_higher]
+        best.right[is_higher] = _SHIFTS[place % len(_SHIFTS)][is_higher]
+    return best
+
+
+def _evenness(first: Complex64, second: Complex64, best: _Best, rows: Int64) -> Float32:
+    """Of some of the pairs, float32 (n_rows,)."""
+    if not len(rows):
+        return np.empty(0, dtype=np.float32)
+    first, square = first[rows], _square(second[rows])
+    turned = np.empty_like(first)
+    for number in np.unique(best.turn[rows]):
+        is_so = best.turn[rows] == number
+        turned[is_so] = _turned(square[is_so], _TURNS[number])
+    down, right = (x[rows].astype(np.float32)[:, None, None] for x in (best.down, best.right))
+    phase = np.exp(2j * np.pi / SIDE * (ROWS[:, None] * down + COLUMNS * right))
+    weights = _IS_SECTOR * N_TIMES
+    product = np.einsum("prc,src->ps", (first * turned.conj() * phase).real, weights)
+    power = [np.einsum("prc,src->ps", np.abs(x) ** 2, weights) for x in (first, turned)]
+    found: Float32 = (product / np.sqrt(power[0] * power[1] + 1e-12)).astype(np.float32)
+    return np.sort(found, axis=1)[:, 1]
+
+
+def _square(bands: Complex64) -> Complex64:
+    """The band with its other half, complex64 (n, 33, 33), cycles from -16 to 16 both ways."""
+    n = len(bands)
+    square = np.empty((n, BAND[0], BAND[0]), dtype=np.complex64)
+    right = np.concatenate([bands[:, HIGHEST + 1 :], bands[:, : HIGHEST + 1]], axis=1)
+    square[:, :, HIGHEST:] = right
+    square[:, :, :HIGHEST] = right[:, ::-1, :0:-1].conj()
+    return square
+
+
+def _turned(square: Complex64, turn: tuple[bool, bool, bool]) -> Complex64:
+    """The band of the picture after a turn."""
+    is_transposed, is_upside_down, is_mirrored = turn
+    found = square.transpose(0, 2, 1) if is_transposed else square
+    found = found[:, :: -1 if is_upside_down else 1, :: -1 if is_mirrored else 1]
+    return found[:, _HALF, HIGHEST:]
+
+
+def _correlation(first: Complex64, second: Complex64) -> Float32:
+    """Correlation of each pair at each shift, float32 (n_pairs, 33, 33)."""
+    padded = np.zeros((len(first), SIDE, len(COLUMNS)), dtype=np.complex64)
+    padded[:, ROWS] = first * second.conj()
+    columns = np.fft.ifft(padded, axis=1)[:, _SHIFTS]
+    surface = np.fft.irfft(columns, n=SIDE, axis=2)[:, :, _SHIFTS]
+    return (surface * SIDE**2).astype(np.float32)
+
+
+def _on_all_cores(work: Callable[[int], None], parts: range) -> None:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(work, parts):
+            pass
