@@ -42,7 +42,7 @@ from tuner.training.trial import OnEpoch, Trainer, train_settings
 
 STUDY = """
 name: small
-data: {source: digits, image_px: 32, exclude: ["digit_[0-4]/*"]}
+data: {source: digits, image_px: 32, group_by: none, exclude: ["digit_[0-4]/*"]}
 split: {test_fraction: 0.2, folds: 2}
 search: {trials: 4}
 training: {hidden_units: 8, epochs: 4, batch_size: 16, learning_rate: 0.01}

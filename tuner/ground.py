@@ -14,18 +14,26 @@ import numpy as np
 
 from tuner.arrays import Int64
 from tuner.config import BackboneConfig, StudyConfig
+from tuner.config.models import AUTO, NEAR_DUPLICATES
 from tuner.data.image_table import ImageTable, label_conflicts
 from tuner.data.near_duplicates.find import NearDuplicates
-from tuner.data.near_duplicates.leaks import leak_facts, leak_sentence
+from tuner.data.near_duplicates.groups import joined_groups
 from tuner.data.split import small_class_warnings
 from tuner.errors import UsageError, WeightsError
 from tuner.features.device import Device, find_device
 from tuner.features.engines.engine import prepare_engine
 from tuner.features.weights.resolve import ResolvedWeights, resolve_weights
 from tuner.home import Home
-from tuner.home.founding import is_grouped, open_study, read_images, split_images, with_groups
+from tuner.home.founding import (
+    is_grouped,
+    open_study,
+    read_images,
+    settle_grouping,
+    split_images,
+    with_groups,
+)
 from tuner.home.listener import Listener
-from tuner.home.near_duplicates import load_leaks, save_leaks
+from tuner.home.near_duplicates import images_across, leak_of, load_leaks, save_leaks
 from tuner.home.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -234,9 +242,13 @@ def open_ground(
     """
     config = source.config
     say_engine(source, listener)
-    table = read_grouped(source, home, listener)
+    with listener.status("reading images"):
+        table = read_images(config, home)
+    table, found = grouped(source, table, StudyFolder(home.studies / config.name), listener)
     folder = open_study(config, table, home, question=question)
     table = folder.images
+    if found is not None:
+        save_leaks(folder, found, table)
     folds = f"{config.split.folds} folds, sealed test"
     listener.fact("images", f"{table.n_images:,} in {table.n_classes} classes, {folds}")
     listener.opened(folder, device=str(source.device), question=question)
@@ -262,21 +274,55 @@ def reopen_ground(source: FeatureSource, home: Home, listener: Listener) -> Grou
         DataError: If the images or the manifest cannot be used.
         StudyError: If settings or images changed since the study began.
     """
-    with listener.status("reading images"):
-        table = read_images(source.config, home)
-        folder = open_study(source.config, table, home)
-    return Ground(config=source.config, folder=folder, table=folder.images, source=source)
-
-
-def read_grouped(source: FeatureSource, home: Home, listener: Listener) -> ImageTable:
-    """The images, with near-duplicates in groups where the study asks for it."""
-    config = source.config
+    config = settle_grouping(source.config, home)
     with listener.status("reading images"):
         table = read_images(config, home)
-        table = with_groups(config, table, StudyFolder(home.studies / config.name))
-    if not is_grouped(config, table):
-        table = group_near_duplicates(source, table, listener)
-    return table
+        folder = open_study(config, table, home)
+    return Ground(config=config, folder=folder, table=folder.images, source=source)
+
+
+def grouped(
+    source: FeatureSource, table: ImageTable, folder: StudyFolder, listener: Listener
+) -> tuple[ImageTable, NearDuplicates | None]:
+    """The images in the groups that the study asks for.
+
+    Args:
+        source: Features of the study.
+        table: The images, as they were read.
+        folder: Of the study; one that has begun keeps its groups.
+        listener: Told what was found.
+
+    Returns:
+        The images, and the near-duplicates where they had to be looked for.
+
+    Raises:
+        SplitError: If a class is too small for the split, before minutes go into features.
+    """
+    config = source.config
+    table = with_groups(config, table, folder)
+    if is_grouped(config, table):
+        return table, None
+    listed = table.listed_groups
+    if config.data.group_by == AUTO and source.weights.kind == "random":
+        # Features that know nothing of images find no near-duplicates among them.
+        return replace(table, groups=listed, is_grouped=True), None
+    alone = np.arange(table.n_images) if listed is None else listed
+    split_images(config, replace(table, groups=alone, is_grouped=True))
+    extract_images(source, table, listener)
+    found = find_near_duplicates(source, table, listener)
+    _say_groups(found.groups, listener, is_asked=config.data.group_by == NEAR_DUPLICATES)
+    groups = found.groups if config.data.group_by == NEAR_DUPLICATES else None
+    if groups is None:
+        groups = joined_groups(found.groups, listed)
+    return replace(table, groups=groups, is_grouped=True), found
+
+
+def _say_groups(groups: Int64, listener: Listener, *, is_asked: bool) -> None:
+    sizes = np.bincount(groups)
+    n_linked = int((sizes > 1).sum())
+    if n_linked or is_asked:
+        linked = f"{n_linked:,} groups of near-duplicates, up to {sizes.max():,} images"
+        listener.fact("groups", f"{linked}; none crosses the split")
 
 
 def say_problems(table: ImageTable, listener: Listener, *, limit: int = _PROBLEMS_SHOWN) -> None:
@@ -309,35 +355,34 @@ def find_near_duplicates(
         return compare_images(source, table)
 
 
-def group_near_duplicates(
-    source: FeatureSource, table: ImageTable, listener: Listener
-) -> ImageTable:
-    """The images with near-duplicates as their groups; extracts what that takes.
-
-    Raises:
-        SplitError: If a class is too small for the split, before minutes go into features.
-    """
-    split_images(source.config, replace(table, groups=np.arange(table.n_images)))
-    extract_images(source, table, listener)
-    groups = find_near_duplicates(source, table, listener).groups
-    sizes = np.bincount(groups)
-    linked = f"{int((sizes > 1).sum()):,} groups of near-duplicates, up to {sizes.max():,} images"
-    listener.fact("groups", f"{linked}; none crosses the split")
-    return replace(table, groups=groups)
-
-
 def say_leaks(ground: Ground, listener: Listener) -> None:
     """Warn of images whose near-duplicates the split parts.
 
     Looked for once in a study and kept in its folder, so that every later start says the same.
     """
-    source, table = ground.source, ground.table
-    if source.weights.kind == "random":
+    if ground.source.weights.kind == "random":
         return  # features that know nothing of images find no near-duplicates among them
-    leaks = load_leaks(ground.folder)
-    if leaks is None:
-        extract_images(source, table, listener)
-        leaks = leak_facts(find_near_duplicates(source, table, listener), table)
-        save_leaks(ground.folder, leaks)
-    if sentence := leak_sentence(leaks):
+    if load_leaks(ground.folder) is None:
+        _look_for_leaks(ground, listener)
+    if sentence := leak_of(ground.folder):
         listener.warning(sentence, about="leak")
+
+
+def find_leaking_images(ground: Ground, listener: Listener) -> Int64:
+    """Images that have a near-duplicate on another side of the split, ascending.
+
+    What an earlier version has counted, and did not name, is looked for again.
+    """
+    if ground.source.weights.kind == "random":
+        return np.empty(0, dtype=np.int64)
+    found = images_across(ground.folder)
+    if found is None:
+        _look_for_leaks(ground, listener)
+        found = images_across(ground.folder)
+    return np.empty(0, dtype=np.int64) if found is None else found
+
+
+def _look_for_leaks(ground: Ground, listener: Listener) -> None:
+    source, table = ground.source, ground.table
+    extract_images(source, table, listener)
+    save_leaks(ground.folder, find_near_duplicates(source, table, listener), table)

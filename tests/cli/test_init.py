@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ def test_a_published_set_is_taken_without_a_script(tuner, tmp_path, made):
     table = read_images(config, Home(tmp_path / "mlruns"))
     counts = dict(zip(table.class_names, table.counts.tolist(), strict=True))
     assert counts == made.classes
-    n_groups = None if table.groups is None else len(np.unique(table.groups))
+    groups = table.listed_groups
+    n_groups = None if groups is None else len(np.unique(groups))
     assert n_groups == made.n_groups
     n_test = None if table.is_shipped_test is None else int(table.is_shipped_test.sum())
     assert n_test == made.n_test
-    split_images(config, table)
+    split_images(config, replace(table, groups=groups, is_grouped=True))
     checked = tuner("check", "s.yaml")
     assert checked.code == 0, checked.err
 

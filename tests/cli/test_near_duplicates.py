@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from mlflow import MlflowClient
 from PIL import Image
 
 from tuner.data.near_duplicates.leaks import leak_sentence
 from tuner.home import Home
+from tuner.home.near_duplicates import load_leaks
 from tuner.home.study_folder import StudyFolder
+from tuner.model.archive import read_card
+from tuner.study import Study
 
 STUDY = """
 name: planted
@@ -66,7 +71,7 @@ def test_check_lists_every_planted_pair(tuner, tmp_path):
     Once the features are there, the plain command shows them too.
     """
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="null"))
+    Path("x.yaml").write_text(STUDY.format(group_by="none"))
     facts = json.loads(tuner("check", "x.yaml", "--json").out)
     assert facts["near_duplicates"] is None
     assert "tuner check x.yaml --features" in tuner("check", "x.yaml").out
@@ -83,7 +88,7 @@ def test_check_lists_every_planted_pair(tuner, tmp_path):
         (line,) = (line for line in again.out.splitlines() if name in line and copy in line)
         assert ("(marble)" in line) == ("marble/07" in copy)
     assert "5 pairs of near-duplicates, 10 images" in again.out
-    assert "group_by: near_duplicates would keep 5 pairs together" in again.out
+    assert "group_by: auto would keep 5 pairs together" in again.out
 
 
 @pytest.mark.slow
@@ -131,22 +136,135 @@ def test_a_study_grouped_by_near_duplicates_goes_on_and_trains_again(tuner, tmp_
         assert "reproduced: the out-of-fold confusion matrix is the same" in trained.out
 
 
-@pytest.mark.slow
-def test_run_warns_of_a_split_that_leaks_and_says_it_again(tuner, tmp_path, monkeypatch):
-    """The warning comes with the command that shows the pairs, on every start."""
-    from tuner import ground
+def confirmed(tuner, study: str) -> str:
+    """Run a study of planted copies and confirm it; what was printed at the end."""
+    for words in (("run", study), ("confirm", "planted", "--seeds", "2", "--top", "1")):
+        done = tuner(*words)
+        assert done.code == 0, done.err
+    return done.out
 
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_leak_stands_in_every_result(tuner, tmp_path, imagenet_weights):
+    """Nine places say that the split parts near-duplicates, and a second start says it again."""
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="null"))
-    # Random weights stand in for a file of real ones: their pairs are not asked for otherwise.
-    resolve = ground.resolve_weights
-    monkeypatch.setattr(
-        ground,
-        "resolve_weights",
-        lambda spec, **options: replace(resolve(spec, **options), kind="file"),
-    )
+    text = STUDY.format(group_by="none").replace("random", str(imagenet_weights.path))
+    Path("x.yaml").write_text(text.replace("folds: 2", "folds: 2, test_fraction: 0.4"))
+    leak = "images have a near-twin on another side of the split"
     for trials in (1, 2):
         done = tuner("run", "x.yaml", "--trials", trials)
-        assert done.code == 0, done.err
-        assert "images have a near-twin on another side of the split" in done.err
+        assert leak in done.err
         assert "tuner check planted" in done.err
+        assert leak in done.out.replace("\n", " ")  # the end of run
+    study = Study.load("planted")
+    assert leak in study.leak
+    assert "parts near-duplicates" in repr(study)
+    assert leak in study._repr_html_()
+    assert leak in tuner("status", "planted").out.replace("\n", " ")
+    (facts,) = json.loads(tuner("status", "planted", "--json").out)
+    assert facts["leak"] == study.leak
+    tuner("export", "planted", "-o", "before.yaml")
+    assert yaml.safe_load(Path("before.yaml").read_text())["data"]["leak"] == study.leak
+
+    client = MlflowClient(study.mlflow_uri)
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("planted").experiment_id],
+        "tags.`tuner.kind` = 'study'",
+    )
+    assert leak in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["tuner.leak"] == study.leak
+    n_across, n_test = (
+        load_leaks(study.folder)[k] for k in ("images_across", "test_images_across")
+    )
+    assert run.data.metrics["images_across"] == n_across > 0
+    assert run.data.metrics["test_images_across"] == n_test > 0
+
+    done = tuner("confirm", "planted", "--seeds", "2", "--top", "1")
+    said = " ".join(done.out.split())
+    n_sealed = len(study.folder.images.test)
+    assert f"This test cannot be trusted: {n_test} of its {n_sealed} images have" in said
+    found = json.loads((study.folder.path / "confirmation.json").read_text())
+    assert found["verdict"]["sentence"].startswith("This test cannot be trusted")
+    left = found["test"]["without_twins"]
+    assert left["n_left_out"] == n_test
+    assert sum(left["support"]) == n_sealed - n_test
+    assert not found["verdict"]["is_better"]
+
+    tuner("report", "planted")
+    page = Path("report.html").read_text()
+    assert page.index(leak) < page.index("This test cannot be trusted")
+    assert "Labels to check" in page
+    with (study.folder.path / "labels_to_check.csv").open() as file:
+        doubts = list(csv.DictReader(file))
+    of_pair = {"granite/07.png", "marble/07_copy.jpg"}
+    assert {doubt["path"] for doubt in doubts} <= of_pair
+    assert doubts
+
+    done = tuner("export", "planted", "-o", "best.yaml")
+    assert leak in done.out.replace("\n", " ")
+    assert tuner("train", "best.yaml").code == 0
+    assert leak in read_card(Path("best.keras"))["leak"]
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_new_study_keeps_twins_together_and_nothing_is_said(tuner, tmp_path, imagenet_weights):
+    """Without a word on groups copies share a side, and no result speaks of a leak."""
+    write_planted(tmp_path / "images")
+    text = STUDY.format(group_by="auto").replace("random", str(imagenet_weights.path))
+    Path("x.yaml").write_text(text.replace(", group_by: auto", ""))
+    out = confirmed(tuner, "x.yaml")
+    study = Study.load("planted")
+    images = study.folder.images
+    side = dict(zip(images.paths, images.fold.tolist(), strict=True))
+    assert all(side[name] == side[copy] for name, copy in PLANTED)
+    assert study.config.data.group_by == "auto"
+    assert study.leak == ""
+    assert "cannot be trusted" not in out
+    assert tuner("run", "x.yaml", "--trials", "2").code == 0
+    costs = json.loads(tuner("check", "planted", "--json").out)["near_duplicates"]["macro_recall"]
+    assert set(costs) == {"logistic regression", "nearest class mean"}
+    assert all(0 <= cost["together"] <= 1 for cost in costs.values())
+
+
+@pytest.mark.slow
+def test_a_study_of_earlier_days_goes_on_as_it_began(tuner, tmp_path):
+    """Its null meant each image for itself; the same file goes on, and a new study does not."""
+    write_planted(tmp_path / "images")
+    Path("x.yaml").write_text(STUDY.format(group_by="none"))
+    assert tuner("run", "x.yaml").code == 0
+    folder = StudyFolder(Home.find().studies / "planted")
+    kept = (folder.path / "study.yaml").read_text().replace("group_by: none", "group_by: null")
+    (folder.path / "study.yaml").write_text(kept)
+    for group_by in ("null", "auto"):
+        Path("x.yaml").write_text(STUDY.format(group_by=group_by))
+        done = tuner("run", "x.yaml", "--trials", "2")
+        assert done.code == 0, done.err
+        assert StudyFolder(folder.path).config.data.group_by is None
+    Path("x.yaml").write_text(STUDY.format(group_by="null").replace("planted", "new"))
+    assert tuner("run", "x.yaml").code == 0
+    assert StudyFolder(Home.find().studies / "new").config.data.group_by == "auto"
+
+
+def test_groups_stand_in_the_paths(tuner, tmp_path):
+    """A pattern takes tracks, patients or parts out of the paths; one that fits none is named."""
+    for k, label in enumerate(("stop", "yield")):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for i in range(24):
+            texture(100 * k + i).save(
+                tmp_path / "images" / label / f"{i // 3:05d}_{i % 3:05d}.png"
+            )
+    study = STUDY.replace("{group_by}", "{{pattern: '{group_by}'}}")
+    Path("x.yaml").write_text(study.format(group_by="/(\\d{5})_"))
+    done = tuner("check", "x.yaml", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["groups"] == 8
+    Path("x.yaml").write_text(study.format(group_by="track(\\d+)"))
+    done = tuner("check", "x.yaml")
+    assert done.code == 1
+    assert "48 of 48 paths do not match the pattern of groups" in done.err
+    Path("x.yaml").write_text(study.format(group_by="("))
+    done = tuner("check", "x.yaml")
+    assert done.code == 2
+    assert "no regular expression" in done.err

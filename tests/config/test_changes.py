@@ -29,7 +29,7 @@ def test_changes_that_mix_trials_are_named() -> None:
     )
     assert incomparable_changes(study(), changed) == [
         "seed: 0 -> 1",
-        "data.group_by: null -> smear",
+        "data.group_by: auto -> smear",
         "search.gamma: [0.0, 5.0] -> [0.0, 3.0]",
         "augmentation.flip: true -> false",
     ]

@@ -22,7 +22,7 @@ def test_defaults_are_the_contract() -> None:
             "columns": None,
             "class_names": None,
             "image_px": 224,
-            "group_by": None,
+            "group_by": "auto",
             "range": "full",
             "include": (),
             "exclude": (),

@@ -34,6 +34,9 @@ class StopError(Exception):
     """The test was about to be read."""
 
 
+NONE = np.empty(0, dtype=np.int64)  # no image has a near-duplicate elsewhere
+
+
 def ready(small: Small, folder: StudyFolder, **changes) -> tuple[Confirming, FeatureBank]:
     """As ``tuner confirm`` does it, up to the retest."""
     config, images = folder.config, folder.images
@@ -54,7 +57,7 @@ def confirmed(
 ) -> Confirmation:
     """Confirm the study."""
     confirming, bank = ready(small, folder, **changes)
-    opening = Opening(lambda: read_test(folder, bank), "tuner confirm small", is_again)
+    opening = Opening(lambda: read_test(folder, bank), NONE, "tuner confirm small", is_again)
     return confirm(confirming, top=1, opening=opening)
 
 
@@ -141,7 +144,9 @@ def test_nothing_before_the_opening_reads_a_test_row(small, folder, data_home):
             raise StopError
 
         with pytest.raises(StopError):
-            confirm(replace(confirming, inputs=inputs), top=1, opening=Opening(stop, "x", False))
+            confirm(
+                replace(confirming, inputs=inputs), top=1, opening=Opening(stop, NONE, "x", False)
+            )
         made = [r for r in study.records() if r.kind == "confirm"]
         retested[name] = (
             [(r.name, r.matrix, r.curves) for r in made],
@@ -265,7 +270,7 @@ def test_an_opening_that_was_killed_goes_on_without_again(folder, small):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        confirm(confirming, top=1, opening=Opening(killed, "tuner confirm small", False))
+        confirm(confirming, top=1, opening=Opening(killed, NONE, "tuner confirm small", False))
     assert len(folder.seal) == 1
     assert load_confirmation(folder) is None
 

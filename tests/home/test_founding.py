@@ -48,7 +48,7 @@ def test_a_study_goes_on_with_the_groups_that_it_began_with(images):
     """No features are asked for a second time, and the images count as unchanged."""
     config, table, home = images
     groups = np.arange(table.n_images) // 2
-    begun = open_study(config, replace(table, groups=groups), home)
+    begun = open_study(config, replace(table, groups=groups, is_grouped=True), home)
     again = open_study(config, table, home)
     assert again.about["id"] == begun.about["id"]
     np.testing.assert_array_equal(again.images.groups, groups)
@@ -60,7 +60,9 @@ def test_a_study_goes_on_with_the_groups_that_it_began_with(images):
 def test_groups_of_other_images_are_not_taken(images):
     """When a file has changed, it is said; old groups are not put on new images."""
     config, table, home = images
-    begun = open_study(config, replace(table, groups=np.arange(table.n_images)), home)
+    begun = open_study(
+        config, replace(table, groups=np.arange(table.n_images), is_grouped=True), home
+    )
     changed = replace(table, sha256=("0" * 64, *table.sha256[1:]))
     assert with_groups(config, changed, begun).groups is None
     with pytest.raises(StudyError, match=r"1 changed \("):
@@ -70,7 +72,7 @@ def test_groups_of_other_images_are_not_taken(images):
 def test_a_study_does_not_change_between_groups_and_none(images):
     """Trials on a random split and on a grouped one cannot be compared."""
     config, table, home = images
-    open_study(config, replace(table, groups=np.arange(table.n_images)), home)
+    open_study(config, replace(table, groups=np.arange(table.n_images), is_grouped=True), home)
     with pytest.raises(StudyError, match=r"data\.group_by"):
         open_study(small_config(), table, home)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -135,6 +136,32 @@ class ColumnsConfig(_Block):
     split: _Column | None = Field(default=None, description="train, val or test; null: drawn")
 
 
+AUTO, NONE, NEAR_DUPLICATES = "auto", "none", "near_duplicates"  # of `data.group_by`
+
+
+class GroupPattern(_Block):
+    """Groups that stand in the paths: images whose paths have the same in its brackets are one."""
+
+    pattern: str = Field(description="regular expression", examples=["(\\d{5})_"])
+
+
+def _group_by(value: Any) -> str | GroupPattern | None:
+    if value is None or isinstance(value, GroupPattern):
+        return value
+    if isinstance(value, str) and value and "\0" not in value:
+        return value
+    pattern = value.get("pattern") if isinstance(value, dict) and len(value) == 1 else None
+    if not isinstance(pattern, str):
+        raise _broken(
+            f"must be auto, none, a column or {{pattern: (\\d{{5}})_}}, not {to_flow(value)}"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise _broken(f"{to_flow(pattern)} is no regular expression: {error}") from error
+    return GroupPattern(pattern=pattern)
+
+
 class DataConfig(_Block):
     """Which images, and which of them belong together."""
 
@@ -157,9 +184,9 @@ class DataConfig(_Block):
     image_px: int = Field(
         default=224, ge=32, le=1024, description="side of the square images, in pixels"
     )
-    group_by: _Text | None = Field(
-        default=None,
-        description="column of a label file | near_duplicates: kept on one side of each split",
+    group_by: Annotated[str | GroupPattern | None, BeforeValidator(_group_by)] = Field(
+        default=AUTO,
+        description="kept on one side: auto (twins, group column) | column | {pattern: …} | none",
     )
     range: Annotated[
         Literal["auto", "full"] | tuple[float, float], BeforeValidator(_value_range)

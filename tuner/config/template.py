@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuner.config.models import AUTO
 from tuner.config.study_file import parse_study
 from tuner.config.yaml_text import to_flow, to_yaml
 from tuner.setting import HYPERPARAMETERS
@@ -31,7 +32,7 @@ def study_template(
     *,
     classes: Mapping[str, int],
     image_px: int = 224,
-    group_by: str | None = None,
+    group_by: str | None = AUTO,
     root: str | None = None,
     trials: int = 60,
     path: str = "",
@@ -46,7 +47,7 @@ def study_template(
         source: Of the images: folder, manifest or ``digits``.
         classes: Images per class, in class order.
         image_px: Side of the square images, in pixels.
-        group_by: Manifest column or ``near_duplicates``.
+        group_by: Column of a label file, ``auto``, ``near_duplicates`` or ``none``.
         root: Folder that a manifest's paths are relative to.
         trials: Finished trials in all.
         path: Where the file will lie; ``studies/<name>.yaml`` unless given.

@@ -22,6 +22,7 @@ from tuner.confirm.sealed import (
     score_settings,
     sealed_record,
 )
+from tuner.confirm.twins import distrusted, without_twins
 from tuner.confirm.verdict import give_verdict
 from tuner.errors import StudyError
 from tuner.home.baselines import PLAIN
@@ -43,11 +44,14 @@ class Opening:
 
     Attributes:
         read: Returns the sealed images; called once the opening is on record.
+        leaking: Images with a near-duplicate on another side of the split, by their number in
+            the table of images, int64.
         command: What the user wrote, for the record.
         is_again: Whether a test that was opened before may be opened again.
     """
 
     read: Callable[[], SealedImages]
+    leaking: Int64
     command: str
     is_again: bool
 
@@ -113,6 +117,10 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmati
         support=support,
     )
     models = model_table(fresh, log_prob, test.labels, taus=taus)
+    left = without_twins(log_prob, test, opening.leaking, chosen=choice.chosen)
+    if left is not None:
+        of_all = next(model.macro_recall for model in models if model.key == choice.chosen)
+        verdict = distrusted(verdict, left, macro_recall=of_all)
     found = Confirmation(
         **facts,
         **decided,
@@ -122,6 +130,7 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmati
             has_groups=test.groups is not None,
             models=models,
             comparisons=comparison_table(judgement, choice.chosen, log_prob, test.labels),
+            without_twins=left,
         ),
         optimism=optimism(best, table, models),
         importances=_importances(searched, confirming.config),

@@ -137,5 +137,6 @@ def _cannot_divide(
         f"{' and the test 1' * (min(least) == 1)}: it fails for class {some(who, n=12)}",
         where="data.group_by, split.folds",
         do=f"a class needs at least {len(least)} groups: lower split.folds, merge the class "
-        "with another, or collect images from more groups",
+        "with another, collect images from more groups, or set data.group_by: none and accept "
+        "the leak, which every result then states",
     )

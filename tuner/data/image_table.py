@@ -38,6 +38,10 @@ class ImageTable:
         labels: int64 of shape (n_images,), places in `class_names`.
         class_names: Sorted; the class order of everything that follows.
         groups: int64 of shape (n_images,), ids of images that belong together; or None.
+        is_grouped: Whether `groups` holds all that a study asks for: near-duplicates are found
+            late. A study does not keep it.
+        listed_groups: Those that the source lists, where near-duplicates are to join them; or
+            None. A study does not keep them.
         fold: int64 of shape (n_images,): 0 to n_folds - 1, or `TEST`. Empty until the images are
             split.
         root: Folder that paths are relative to, where the images were found; a study does not
@@ -55,6 +59,8 @@ class ImageTable:
     labels: Int64
     class_names: tuple[str, ...]
     groups: Int64 | None = None
+    is_grouped: bool = False
+    listed_groups: Int64 | None = None
     fold: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     root: Path = Path()
     is_shipped_test: Bool | None = None

@@ -125,7 +125,7 @@ def _shipped_counts(
                 f"with {n_images} of its {int(is_test.sum())} images",
                 where="data.group_by",
                 do="leave those images out with data.exclude, ship no test so that one is "
-                "drawn by group, or set data.group_by to null and accept the leak",
+                "drawn by group, or set data.group_by: none and accept the leak",
             )
     return counts
 

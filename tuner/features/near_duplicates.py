@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuner.arrays import Float32
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates, find_near_duplicates
 from tuner.features.extract import ViewOf
@@ -22,8 +23,14 @@ def has_features(source: FeatureSource, table: ImageTable) -> bool:
 def compare_images(source: FeatureSource, table: ImageTable) -> NearDuplicates:
     """Find the near-duplicates among all images; their features must be in the bank."""
     files = [table.root / path for path in table.paths]
-    features = source.bank.read(_keys(source, table))
-    return find_near_duplicates(features, files, sha256=table.sha256, rule=table.rule)
+    return find_near_duplicates(
+        features_of(source, table), files, sha256=table.sha256, rule=table.rule
+    )
+
+
+def features_of(source: FeatureSource, table: ImageTable) -> Float32:
+    """Features of the images themselves, float32 (n_images, n_features), out of the bank."""
+    return source.bank.read(_keys(source, table))
 
 
 def _keys(source: FeatureSource, table: ImageTable) -> list[str]:

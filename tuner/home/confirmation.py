@@ -132,6 +132,28 @@ class Compared(_Part):
     classes: list[ClassGain]
 
 
+class WithoutTwins(_Part):
+    """The sealed test without the images that have a near-duplicate among those trained on.
+
+    Attributes:
+        n_left_out: Test images with such a near-duplicate.
+        support: Images of each class that are left.
+        n_classes: Classes with an image left; recalls are means over these.
+        macro_recall: Of the chosen model, mean over seeds.
+        gain: Its gain over plain cross-entropy; None where that was chosen.
+        low: Lower limit of its 95 % interval.
+        high: Upper limit.
+    """
+
+    n_left_out: int
+    support: list[int]
+    n_classes: int
+    macro_recall: float | None
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
 class SealedTest(_Part):
     """The sealed test.
 
@@ -140,12 +162,14 @@ class SealedTest(_Part):
         has_groups: Whether images come in groups.
         models: All that were tested.
         comparisons: The chosen model against each other one.
+        without_twins: What is left of it where the split parts near-duplicates, else None.
     """
 
     support: list[int]
     has_groups: bool
     models: list[Tested]
     comparisons: list[Compared]
+    without_twins: WithoutTwins | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -305,7 +329,10 @@ class Confirmation(_Part):
 
     def as_json(self) -> str:
         """The text of ``confirmation.json``."""
-        return json.dumps(self.model_dump(by_alias=True), indent=1, allow_nan=False)
+        values = self.model_dump(by_alias=True)
+        if self.test.without_twins is None:  # as it was before there was anything to say
+            del values["test"]["without_twins"]
+        return json.dumps(values, indent=1, allow_nan=False)
 
 
 def _behind(tried: Tried) -> str:

@@ -18,9 +18,12 @@ from tuner.config import (
     incomparable_changes,
     resolve_alpha,
 )
+from tuner.config.models import AUTO, NEAR_DUPLICATES, NONE, GroupPattern
 from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.listing import LabelFile
+from tuner.data.labels.rows import is_label_source
+from tuner.data.near_duplicates.groups import divided_by_side, groups_of_paths
 from tuner.data.reading import read_image_table, source_root
 from tuner.data.split import make_split
 from tuner.errors import DataError, StudyError
@@ -31,15 +34,14 @@ from tuner.home.seal import write_seal
 from tuner.home.study_folder import StudyFolder, check_whole
 from tuner.versions import git_state, package_versions
 
-NEAR_DUPLICATES = "near_duplicates"  # value of `data.group_by` that is no column
-
 
 def read_images(
     config: StudyConfig, home: Home, *, on_progress: Callable[[int, int], None] | None = None
 ) -> ImageTable:
     """The study's images as they are now, not split.
 
-    Near-duplicates are not in groups yet (see `with_groups`).
+    Near-duplicates are not in groups yet (see `with_groups`); with ``group_by: auto`` neither are
+    the groups that the source lists.
 
     Raises:
         DataError: If the images or the manifest cannot be used.
@@ -51,7 +53,7 @@ def read_images(
         images=config.data.images,
         columns=_columns(config.data),
         class_names=config.data.class_names,
-        group_by=None if config.data.group_by == NEAR_DUPLICATES else config.data.group_by,
+        group_by=_group_column(config.data),
         include=config.data.include,
         exclude=config.data.exclude,
         value_range=config.data.range,
@@ -61,16 +63,47 @@ def read_images(
         on_progress=on_progress,
     )
     folder = StudyFolder(home.studies / config.name)
-    if not folder.exists:
-        return table
-    return replace(table, rule=replace(table.rule, order=folder.rule.order))
+    if folder.exists:
+        table = replace(table, rule=replace(table.rule, order=folder.rule.order))
+    group_by = config.data.group_by
+    if isinstance(group_by, GroupPattern):
+        table = replace(table, groups=groups_of_paths(table.paths, group_by.pattern))
+    if group_by == AUTO:
+        return replace(table, groups=None, listed_groups=table.groups)
+    return replace(table, is_grouped=group_by != NEAR_DUPLICATES)
+
+
+def _group_column(data: DataConfig) -> str | None:
+    """What the reader of label files is told of groups."""
+    if isinstance(data.group_by, GroupPattern) or data.group_by in (NEAR_DUPLICATES, NONE):
+        return None
+    if data.group_by == AUTO and not is_label_source(data.source):
+        return None
+    return data.group_by
 
 
 def _columns(data: DataConfig) -> ColumnsConfig | None:
-    """The columns of the label file; near-duplicates take the place of a group column."""
-    if data.columns is None or data.group_by != NEAR_DUPLICATES:
+    """The columns of the label file, without that of groups where others take its place."""
+    is_other = isinstance(data.group_by, GroupPattern) or data.group_by in (NEAR_DUPLICATES, NONE)
+    if data.columns is None or not is_other:
         return data.columns
     return data.columns.model_copy(update={"group": None})
+
+
+def settle_grouping(config: StudyConfig, home: Home) -> StudyConfig:
+    """The study with `data.group_by` as it holds for a study that begins or goes on.
+
+    Earlier versions wrote null where nobody had asked for groups. A study that began so goes on
+    so; a new one keeps near-duplicates together.
+    """
+    asked = config.data.group_by
+    if asked is not None and asked != AUTO:
+        return config
+    folder = StudyFolder(home.studies / config.name)
+    begun = folder.config.data.group_by if folder.exists else AUTO
+    held = begun if begun is None or begun == AUTO else AUTO
+    data = config.data.model_copy(update={"group_by": held})
+    return config.model_copy(update={"data": data})
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
@@ -83,9 +116,14 @@ def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> 
         return table
     then = folder.images
     is_same = then.paths == table.paths and then.sha256 == table.sha256
-    if folder.config.data.group_by != NEAR_DUPLICATES or not is_same:
+    if not asks_for_near_duplicates(folder.config) or not is_same:
         return table
-    return replace(table, groups=then.groups)
+    return replace(table, groups=then.groups, is_grouped=True)
+
+
+def asks_for_near_duplicates(config: StudyConfig) -> bool:
+    """Whether images that show the same are to be kept together."""
+    return config.data.group_by in (AUTO, NEAR_DUPLICATES)
 
 
 def with_engine(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
@@ -98,7 +136,7 @@ def with_engine(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
 
 def is_grouped(config: StudyConfig, table: ImageTable) -> bool:
     """Whether the table has the groups that the study asks for."""
-    return config.data.group_by != NEAR_DUPLICATES or table.groups is not None
+    return table.is_grouped or not asks_for_near_duplicates(config)
 
 
 def split_images(config: StudyConfig, table: ImageTable) -> ImageTable:
@@ -110,13 +148,16 @@ def split_images(config: StudyConfig, table: ImageTable) -> ImageTable:
     """
     if not is_grouped(config, table):
         raise ValueError("near-duplicates are not in groups yet")
+    groups = table.groups
+    if config.data.group_by == AUTO:  # what a shipped test parts is said, not refused
+        groups = divided_by_side(groups, table.is_shipped_test)
     fold = make_split(
         table.labels,
         class_names=table.class_names,
         n_folds=config.split.folds,
         test_fraction=config.split.test_fraction,
         seed=config.seed,
-        groups=table.groups,
+        groups=groups,
         is_shipped_test=table.is_shipped_test,
     )
     return replace(table, fold=fold)

@@ -116,6 +116,7 @@ def make_card(
         "out_of_fold": summary(folds, class_names),
         "sealed_test": confirmed_rows(export) if is_same else None,
         "verdict": export.record["confirmation"].get("verdict") if is_same else None,
+        "leak": export.record["data"].get("leak") if is_same else None,
         "weights": {
             "source": weights,
             "licence": licence.get(weights_kind, "of that file; ask where it came from"),
@@ -146,6 +147,8 @@ def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
         "cross-entropy."
     )
     yield from ("", "## How good it is", "")
+    if leak := card.get("leak"):
+        yield from (f"**{leak}.**", "")
     yield from _recall(card)
     yield from ("", "## What it was made of", "")
     yield f"- Input: {card['input']}"

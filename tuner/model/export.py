@@ -19,6 +19,7 @@ from tuner.evaluation.metrics import macro_recall
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.home.baselines import PLAIN, RECIPE
 from tuner.home.confirmation import Compared, Tested, load_confirmation
+from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, winner
 from tuner.home.study_folder import StudyFolder
 from tuner.imbalance.adjustment import effective_prior
@@ -133,7 +134,7 @@ def build_export(
         record: One of its trials or baselines.
         tau: Strength of a logit adjustment that the trained model is to hold, or None.
     """
-    config, counts = folder.config, folder.images.search_counts
+    config, counts, leak = folder.config, folder.images.search_counts, leak_of(folder)
     rows = counts + n_extra(
         counts,
         multiplier=record.params.augmentation_multiplier,
@@ -166,6 +167,7 @@ def build_export(
             "split_fingerprint": folder.about["split_fingerprint"],
             "images_per_class": folder.images.counts.tolist(),
             "search_images_per_class": counts.tolist(),
+            **({"leak": leak} if leak else {}),
         },
         "fixed": {
             **_backbone_part(config, record),

@@ -12,6 +12,7 @@ import numpy as np
 
 from tuner.arrays import Int64
 from tuner.config import DataConfig
+from tuner.config.models import AUTO, NEAR_DUPLICATES, NONE
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.rows import is_label_source
 from tuner.data.seen import DICOM_PATIENT
@@ -19,18 +20,15 @@ from tuner.errors import DataError
 from tuner.ground import (
     Ground,
     find_weights,
-    group_near_duplicates,
+    grouped,
     say_problems,
     start_device,
 )
 from tuner.home import Home
 from tuner.home.founding import (
-    NEAR_DUPLICATES,
     create_study_folder,
-    is_grouped,
     read_images,
     split_images,
-    with_groups,
 )
 from tuner.home.listener import Listener
 from tuner.home.study_folder import StudyFolder
@@ -50,7 +48,7 @@ if TYPE_CHECKING:
     from tuner.training.plan import Plan
 
 
-_NO_COLUMNS = (NEAR_DUPLICATES, DICOM_PATIENT)  # values of `data.group_by`
+_NO_COLUMNS = (AUTO, NEAR_DUPLICATES, NONE, DICOM_PATIENT)  # values of `data.group_by`
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,8 @@ def with_images(export: Export, data: str | None) -> Export:
     changes: dict[str, Any] = {"source": data, "root": None, "images": _moved(old, data)}
     if not is_label_source(data):
         changes |= {"columns": None, "class_names": None}
-        if old.group_by not in _NO_COLUMNS:
-            changes["group_by"] = None  # a column of the label file that the study had
+        if isinstance(old.group_by, str) and old.group_by not in _NO_COLUMNS:
+            changes["group_by"] = NONE  # a column of the label file that the study had
     images = old.model_copy(update=changes)
     return replace(export, config=export.config.model_copy(update={"data": images}))
 
@@ -234,9 +232,7 @@ def _open_images(
         raise type(error)(error.what, where=error.where, do=do) from error
     check_classes(export, table)
     say_problems(table, listener)
-    table = with_groups(config, table, folder)
-    if not is_grouped(config, table):
-        table = group_near_duplicates(source, table, listener)
+    table, _ = grouped(source, table, folder, listener)
     table = split_images(config, table)
     is_same = same_data(export, table)
     # The seal lives with the study; other images, and other machines, need a place for it.

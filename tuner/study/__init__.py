@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tuner.study.places import find_home, names_of_studies
     from tuner.study.study import Study
     from tuner.study.trial import Trial
-    from tuner.study.verbs.check import Check, UngroupedError
+    from tuner.study.verbs.check import Check, UngroupedError, cost_sentence
     from tuner.study.verbs.draft import Draft, draft_study
     from tuner.study.where import Job, Where
 
@@ -56,6 +56,7 @@ _PLACES = {
     "UngroupedError": "tuner.study.verbs.check",
     "Where": "tuner.study.where",
     "class_table": "tuner.evaluation.metrics",
+    "cost_sentence": "tuner.study.verbs.check",
     "draft_study": "tuner.study.verbs.draft",
     "find_backend": "tuner.ground",
     "find_home": "tuner.study.places",
@@ -94,6 +95,7 @@ __all__ = [
     "UngroupedError",
     "Where",
     "class_table",
+    "cost_sentence",
     "draft_study",
     "find_backend",
     "find_home",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.home.records import finished_trials, winner
-from tuner.notebook import page, paragraph
+from tuner.notebook import page, paragraph, sentences
 from tuner.study.trial import ranking, trials_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def in_a_line(study: Study) -> str:
     n, best = len(finished_trials(records)), winner(records)
     is_judged = best is not None and best.value is not None
     value = f", best {best.title} {best.value:.4f}" if best and is_judged else ""
-    return f"<Study '{study.name}': {n} of {study.config.search.trials} trials{value}>"
+    leak = "; its split parts near-duplicates" if study.leak else ""
+    return f"<Study '{study.name}': {n} of {study.config.search.trials} trials{value}{leak}>"
 
 
 def as_page(study: Study) -> str:
@@ -30,6 +31,8 @@ def as_page(study: Study) -> str:
         return page(title, paragraph("run() starts it"))
     trials = trials_of(study.folder)
     parts = ranking(trials, best=winner([trial.record for trial in trials]))
+    if study.leak:
+        parts.append(sentences([study.leak]))
     if done := study.confirmation:
         parts.append(paragraph(done.verdict.sentence, is_strong=True))
     return page(title, *parts)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tuner.config import StudyConfig, load_study, parse_study, safe_study_name
+from tuner.config.models import AUTO
 from tuner.config.yaml_text import to_yaml
 from tuner.errors import StudyError
 from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.free import FreeBaseline, load_free
 from tuner.home.listener import Listener
+from tuner.home.near_duplicates import leak_of
 from tuner.home.records import best_baseline, winner
 from tuner.home.study_folder import StudyFolder, find_study
 from tuner.study.places import (
@@ -92,7 +94,7 @@ class Study:
         *,
         name: str | None = None,
         image_px: int = 224,
-        group_by: str | None = None,
+        group_by: str | None = AUTO,
         overrides: Sequence[str] = (),
         **places: Any,
     ) -> Study:
@@ -102,7 +104,7 @@ class Study:
             data: Folder per class, label file with `path` and `label`, or "digits".
             name: Of the study; the folder's by default.
             image_px: Side of the square images, in pixels.
-            group_by: Column of a label file, or ``near_duplicates``.
+            group_by: "auto" keeps near-duplicates together; "none"; or a label file's column.
             overrides: Other keys of a study file, each as ``"a.b=value"``.
             places: `home`, `listener`, `tracking_uri` and `storage`, as for a study.
         """
@@ -242,11 +244,7 @@ class Study:
 
     @property
     def best_trial(self) -> Trial:
-        """The best feasible one of trials and baselines, else the least violating.
-
-        Raises:
-            StudyError: If nothing is complete yet.
-        """
+        """The best feasible one of trials and baselines, else the least violating."""
         best = winner(self.folder.records())
         if best is None:
             what = f"study '{self.name}' has no complete trial yet"
@@ -352,20 +350,21 @@ class Study:
             path, home=self.home, listener=self.listener, tracking_uri=self.tracking_uri
         )
 
+    @property
+    def leak(self) -> str:
+        """What the split does to near-duplicates, in a sentence; empty where it parts none."""
+        return leak_of(self.folder) if self.has_begun else ""
+
     def sync(self) -> int:
         """Write every record that MLflow lacks; returns how many."""
         from tuner.tracking.mirror import make_mirror
         from tuner.tracking.mlflow_recorder import sync_study
 
-        trouble = self.listener.warning
-        return sync_study(self.folder, make_mirror(self.home, self.mlflow_uri, on_trouble=trouble))
+        mirror = make_mirror(self.home, self.mlflow_uri, on_trouble=self.listener.warning)
+        return sync_study(self.folder, mirror)
 
     def status(self) -> dict[str, Any]:
-        """How far it is, as plain values: state, trials, the best so far.
-
-        Raises:
-            StudyError: If it has not begun or cannot be read.
-        """
+        """How far it is, as plain values: state, trials, the best so far."""
         from tuner.study.verbs.status import status_of
 
         return status_of(self.folder)

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tuner.data.near_duplicates.leaks import leak_sentence
 from tuner.errors import StudyError
 from tuner.evaluation.metrics import SCORES, class_table
 from tuner.files import listed
 from tuner.home.baselines import PLAIN, RECIPE
 from tuner.home.confirmation import Confirmation
+from tuner.home.near_duplicates import load_leaks
 from tuner.home.records import Record, load_record
 from tuner.home.study_folder import StudyFolder
 
@@ -199,6 +201,18 @@ def confirmation_metrics(done: Confirmation) -> dict[str, float]:
                 f"confirm/gain_over_{name}_high": pair.high,
             }
     return values
+
+
+def leak_content(folder: StudyFolder) -> tuple[str, dict[str, float]]:
+    """Tag and metrics of a study's own run: what its split does to near-duplicates.
+
+    Nothing where nobody has looked.
+    """
+    facts = load_leaks(folder)
+    if facts is None:
+        return "", {}
+    metrics = {key: float(facts[key]) for key in ("images_across", "test_images_across")}
+    return leak_sentence(facts) or "none: no near-duplicates are parted by the split", metrics
 
 
 def to_ms(seconds: float) -> int:

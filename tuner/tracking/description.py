@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from tuner.home.confirmation import load_confirmation
+from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, best_baseline, winner
 from tuner.home.study_folder import StudyFolder
 from tuner.text import one_line
@@ -21,7 +22,7 @@ def describe(folder: StudyFolder, records: list[Record]) -> str:
     """Question, verdict, the best so far, data and class table, as Markdown."""
     parts = [
         _question(folder),
-        _verdict(folder),
+        _verdict(folder) or _leak(folder),  # a verdict says itself that it leaks
         _best(records),  # MLflow shows the first lines alone until it is asked for more
         _data(folder),
         _classes(folder, records),
@@ -44,6 +45,11 @@ def _question(folder: StudyFolder) -> str:
 def _verdict(folder: StudyFolder) -> str:
     done = load_confirmation(folder)
     return f"**{as_markdown(done.verdict.sentence)}**" if done else ""
+
+
+def _leak(folder: StudyFolder) -> str:
+    leak = leak_of(folder)
+    return f"**{as_markdown(leak)}**" if leak else ""
 
 
 def _data(folder: StudyFolder) -> str:

@@ -101,6 +101,7 @@ class MlflowRecorder:
         with self._using(folder) as mirror:
             self._client.update_run(mirror.parent_id, status="RUNNING")
             self._describe(folder, mirror)
+            self._write_leak(folder, mirror)
 
     def record(self, folder: StudyFolder, record: Record) -> None:
         """Write the record's run, unless it is there.
@@ -251,6 +252,14 @@ class MlflowRecorder:
         self._client.set_tag(mirror.parent_id, "tuner.verdict", done.verdict.sentence)
         for key, value in content.confirmation_metrics(done).items():
             self._client.log_metric(mirror.parent_id, key, value, step=done.opening)
+
+    def _write_leak(self, folder: StudyFolder, mirror: _Mirror) -> None:
+        """What is known of near-duplicates, each time a study is opened: it may be looked for."""
+        leak, metrics = content.leak_content(folder)
+        if leak:
+            self._client.set_tag(mirror.parent_id, "tuner.leak", leak)
+        for key, value in metrics.items():
+            self._client.log_metric(mirror.parent_id, key, value)
 
     def _describe(self, folder: StudyFolder, mirror: _Mirror) -> list[Record]:
         records, _ = content.read_records(folder)

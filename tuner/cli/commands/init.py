@@ -32,7 +32,9 @@ def init(
     ] = None,
     group_by: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--group-by", help="Column of a label file: images that belong together."),
+        typer.Option(
+            "--group-by", help="auto, none, or a column of a label file: what belongs together."
+        ),
     ] = None,
     include: Annotated[
         Optional[list[str]],  # noqa: UP045

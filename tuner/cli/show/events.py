@@ -139,9 +139,11 @@ def print_result_event(
     best: Record | None,
     class_names: Sequence[str],
     *,
+    leak: str,
     steps: Mapping[str, str],
 ) -> None:
-    """Print the winner beside the baselines, and the commands that follow."""
+    """Print the winner beside the baselines, whether the split leaks, and what follows."""
     baselines = [record_facts(r, class_names) for r in records if r.kind == "baseline"]
     winner = None if best is None else record_facts(best, class_names)
-    print_event("result", winner=winner, baselines=baselines, next=dict(steps))
+    facts = {"leak": leak} if leak else {}
+    print_event("result", winner=winner, baselines=baselines, **facts, next=dict(steps))

@@ -14,7 +14,14 @@ from tuner.cli.options import home_words
 from tuner.cli.show.tables import class_table
 from tuner.cli.show.terminal import make_console, say, say_fact, say_step, warn
 from tuner.errors import SplitError, UsageError
-from tuner.study import Check, Draft, ImageTable, UngroupedError, leak_sentence
+from tuner.study import (
+    Check,
+    Draft,
+    ImageTable,
+    UngroupedError,
+    cost_sentence,
+    leak_sentence,
+)
 from tuner.text import command, some
 
 _SETS_SHOWN = 20
@@ -119,6 +126,7 @@ def _print_near_duplicates(check: Check, console: Console) -> None:
     if not facts["pairs"]:
         n_images = check.table.n_images
         say_fact(console, "twins", f"no near-duplicates among {n_images:,} images")
+        say_fact(console, "", check.not_looked_for)
         return
     pairs = f"{facts['pairs']:,} pairs of near-duplicates, {facts['images_with_twin']:,} images"
     say_fact(console, "twins", pairs)
@@ -128,7 +136,9 @@ def _print_near_duplicates(check: Check, console: Console) -> None:
     _list_pairs(conflicts, "near-twins with different labels", console)
     others = [pair for pair in facts["listed"] if pair["classes"][0] == pair["classes"][1]]
     _list_pairs(others, "near-twins", console)
-    if check.config.data.group_by is None:
+    for title, cost in check.leak_costs.items():
+        say_fact(console, "leak", cost_sentence(title, cost))
+    if check.config.data.group_by in (None, "none"):
         _print_grouping(check, facts, console)
 
 
@@ -146,7 +156,7 @@ def _list_pairs(pairs: Sequence[dict[str, Any]], head: str, console: Console) ->
 def _print_grouping(check: Check, facts: dict[str, Any], console: Console) -> None:
     n, largest = facts["groups_of_two_or_more"], facts["largest_group"]
     groups = f"{n:,} groups of 2 to {largest:,} images" if largest > 2 else f"{n:,} pairs"
-    text = f"group_by: near_duplicates would keep {groups} together"
+    text = f"group_by: auto would keep {groups} together"
     grouped = check.grouped()
     if isinstance(grouped, SplitError):
         warn(console, f"{text}, but no such split is possible: {grouped.what}")

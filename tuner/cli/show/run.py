@@ -96,7 +96,7 @@ def print_result(study: Study, params: Params) -> None:
     records = folder.records()
     best, steps = winner(records), _next_steps(study, params)
     if params["as_json"]:
-        print_result_event(records, best, folder.class_names, steps=steps)
+        print_result_event(records, best, folder.class_names, leak=study.leak, steps=steps)
         return
     if best is None:
         say(console, "no trial has finished; see the reasons above")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.config import ColumnsConfig
+from tuner.config.models import AUTO
 from tuner.data.labels.class_names import ClassNames, named, read_class_names
 from tuner.data.labels.rows import FILE, FOLDER, Rows
 from tuner.data.sources import split_part
@@ -77,6 +78,7 @@ def pick(
         columns: Of the study file; None takes `path`, `label` and, where it is filled, `split`.
         source: The label file, for messages.
         group_by: Column of groups in place of that of `columns`; no cell of it may be empty.
+            "auto" takes that of `columns` or, without those, a filled one called `group`.
         class_names: Names of labels that are numbers.
 
     Raises:
@@ -84,6 +86,9 @@ def pick(
     """
     used = columns or PLAIN
     _check_columns(used, rows, source=source, is_plain=columns is None)
+    if group_by == AUTO:
+        is_plain = columns is None and "group" in rows.columns and rows.is_filled("group")
+        used, group_by = (used.model_copy(update={"group": "group"}) if is_plain else used), None
     _check_group_column(group_by, rows, source=source)
     labels, barred, notes = _labels(used, rows)
     if class_names is not None:
@@ -98,6 +103,7 @@ def pick(
     if (
         columns is None
         and group_by is None
+        and used.group is None
         and "group" in rows.columns
         and rows.is_filled("group")
     ):

@@ -13,6 +13,13 @@ from tuner.data.near_duplicates.find import NearDuplicates
 
 SCHEMA = 1  # of `leak_facts`, which a study keeps
 
+NOT_LOOKED_FOR = (
+    "not looked for: crops of a tenth and more, turns between 5 degrees and a quarter, "
+    "and one part photographed anew"
+)
+_PAIRS_KEPT = 24  # those that the split parts, for eyes; all are counted
+_CONFLICTS_KEPT = 10_000
+
 
 def leak_facts(found: NearDuplicates, table: ImageTable) -> dict[str, Any]:
     """What a split does to near-duplicates, as plain values.
@@ -36,6 +43,30 @@ def leak_facts(found: NearDuplicates, table: ImageTable) -> dict[str, Any]:
         "groups_of_two_or_more": int((sizes > 1).sum()),
         "largest_group": int(sizes.max(initial=0)),
         "images_to_move": n_to_move(found.groups, table.fold),
+    }
+
+
+def leak_places(found: NearDuplicates, table: ImageTable) -> dict[str, Any]:
+    """Which images and pairs `leak_facts` counts, by the numbers of the images.
+
+    Returns:
+        ``across``: images with a near-duplicate on another side; ``parted``: the likest pairs
+        that the split parts; ``conflicts``: pairs of two labels, the likest first. A pair is
+        two images and their likeness.
+    """
+
+    def pairs(chosen: Int64) -> list[list[Any]]:
+        return [
+            [int(found.first[p]), int(found.second[p]), round(float(found.likeness[p]), 3)]
+            for p in chosen
+        ]
+
+    is_parted = table.fold[found.first] != table.fold[found.second]
+    is_conflict = table.labels[found.first] != table.labels[found.second]
+    return {
+        "across": np.flatnonzero(images_across(found, table.fold)).tolist(),
+        "parted": pairs(np.flatnonzero(is_parted)[:_PAIRS_KEPT]),
+        "conflicts": pairs(np.flatnonzero(is_conflict)[:_CONFLICTS_KEPT]),
     }
 
 

@@ -16,6 +16,7 @@ from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.home.baselines import PLAIN
 from tuner.home.confirmation import Confirmation, Tested, load_confirmation
 from tuner.home.free import FreeBaseline, read_free
+from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, best_baseline, load_log_prob, winner
 from tuner.home.study_folder import StudyFolder
 from tuner.report.figures.labels import short_labels
@@ -60,6 +61,11 @@ class Contents:
         """What the study is about, with nothing where nothing was noted."""
         empty = {"question": "", "created_at": "", "git": {}, "versions": {}, "problems": []}
         return empty | {key: found for key, found in self.folder.about.items() if found}
+
+    @cached_property
+    def leak(self) -> str:
+        """What the split does to near-duplicates, in a sentence; empty where it parts none."""
+        return leak_of(self.folder)
 
     @property
     def metric(self) -> str:

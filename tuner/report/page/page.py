@@ -28,6 +28,7 @@ from tuner.report.page.illustrations import (
     search_recall,
 )
 from tuner.report.page.templates import render
+from tuner.report.page.twins import doubts, parted
 from tuner.report.page.verdict import headline, rival, sentence
 from tuner.search.importance import GROUPS, importances
 
@@ -96,6 +97,11 @@ def _sections(contents: Contents, pen: Pen) -> dict[str, Markup]:
         add("Search", "search.html", **_search(contents, pen))
     if contents.records:
         add("All trials", "trials.html")
+    if contents.leak:
+        add("Near-duplicates", "twins.html", pairs=parted(contents), leak=contents.leak)
+    shown, n_pairs = doubts(contents)
+    if shown:
+        add("Labels to check", "labels.html", pairs=shown, n_pairs=n_pairs)
     add("Data", "data.html")
     add("Settings and reproduction", "reproduction.html", **_reproduction(contents))
     return found

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from tuner.arrays import Int64
 from tuner.config import StudyConfig
+from tuner.config.models import NEAR_DUPLICATES
 from tuner.data.image_table import ImageTable, exact_duplicates, label_conflicts
 from tuner.data.mirrored import mirrored_classes
 from tuner.data.near_duplicates.find import NearDuplicates
-from tuner.data.near_duplicates.leaks import leak_facts, pair_facts
+from tuner.data.near_duplicates.groups import joined_groups
+from tuner.data.near_duplicates.leaks import NOT_LOOKED_FOR, leak_facts, pair_facts
 from tuner.data.split import small_class_warnings
 from tuner.errors import SplitError, UsageError, WeightsError
 from tuner.features.device import Device
@@ -21,16 +25,23 @@ from tuner.features.engines.engine import hint_of, settled, words_of
 from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
 from tuner.home import Home
 from tuner.home.founding import (
+    asks_for_near_duplicates,
     is_grouped,
     read_images,
+    settle_grouping,
     split_images,
     with_engine,
     with_groups,
 )
+from tuner.home.free import FREE_TITLES
 from tuner.home.listener import Listener
 from tuner.home.near_duplicates import split_by_near_duplicates
 from tuner.home.study_folder import StudyFolder
 from tuner.notebook import page, sentences, table
+
+if TYPE_CHECKING:
+    from tuner.features.source import FeatureSource
+    from tuner.training.leak_cost import LeakCost
 
 
 class UngroupedError(UsageError):
@@ -46,12 +57,15 @@ class Check:
         table: Its images, with the folds that a study of them has.
         near_duplicates: Copies of one picture; None where nobody has looked for them.
         sheet: Picture of their pairs; None without any.
+        leak_costs: What the free baselines reach with near-duplicates parted and together, by
+            their title; empty where there are none, and where features say nothing of images.
     """
 
     config: StudyConfig
     table: ImageTable
     near_duplicates: NearDuplicates | None
     sheet: Path | None
+    leak_costs: Mapping[str, LeakCost] = field(default_factory=dict)
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -114,6 +128,11 @@ class Check:
         check_size(found, self.config.data.image_px)
         return f"{found.source}; licence unknown, ask where the file came from"
 
+    @property
+    def not_looked_for(self) -> str:
+        """What "no near-duplicates" does not say."""
+        return NOT_LOOKED_FOR
+
     def grouped(self) -> ImageTable | SplitError:
         """The split that ``group_by: near_duplicates`` would make, or why there is none."""
         if self.near_duplicates is None:
@@ -152,6 +171,7 @@ class Check:
             "grouped_split_is_possible": problem is None,
             "grouped_split_problem": problem,
             "contact_sheet": None if self.sheet is None else str(self.sheet),
+            "macro_recall": {title: cost._asdict() for title, cost in self.leak_costs.items()},
             "listed": pair_facts(found, self.table),
         }
 
@@ -180,6 +200,7 @@ class Check:
             found.append(f"same bytes, different labels: {told}")
         if self.near_duplicates is not None:
             found.append(f"{len(self.near_duplicates.first):,} pairs of near-duplicates")
+        found += [cost_sentence(title, cost) for title, cost in self.leak_costs.items()]
         return found
 
 
@@ -200,19 +221,21 @@ def check_study(
         SplitError: If a class is too small for the folds.
         UngroupedError: If near-duplicates are to be grouped and nobody has looked for them.
     """
+    config = settle_grouping(config, home)
     folder = StudyFolder(home.studies / config.name)
     config = with_engine(config, folder)
     with listener.status("reading images"):
         table = with_groups(config, read_images(config, home), folder)
-    found = _near_duplicates(config, table, home, listener, features=features)
+    source = _source(config, home, listener, features=features)
+    found = _near_duplicates(source, table, listener, features=features)
     if not is_grouped(config, table):
-        if found is None:
+        if found is None and config.data.group_by == NEAR_DUPLICATES:
             raise UngroupedError(
                 "near-duplicates cannot be grouped before their features are there",
                 where="data.group_by: near_duplicates",
                 do="extract them: check(features=True)",
             )
-        table = replace(table, groups=found.groups)
+        table = replace(table, groups=_groups(config, table, found), is_grouped=True)
     table = split_images(config, table)
     sheet = None
     if found is not None and len(found.first):
@@ -221,17 +244,75 @@ def check_study(
         sheet = folder.path / "near_duplicates.png"
         with listener.status("drawing pairs"):
             save_pairs(pairs_of(found, table), sheet, title="Near-duplicates")
-    return Check(config=config, table=table, near_duplicates=found, sheet=sheet)
+    costs = {}
+    if source is not None and found is not None and len(found.first):
+        with listener.status("what the leak is worth"):
+            costs = _leak_costs(config, table, found, source)
+    return Check(config=config, table=table, near_duplicates=found, sheet=sheet, leak_costs=costs)
 
 
-def _near_duplicates(
-    config: StudyConfig, table: ImageTable, home: Home, listener: Listener, *, features: bool
-) -> NearDuplicates | None:
-    """Near-duplicates, when their features are there or are to be computed."""
+def _groups(config: StudyConfig, table: ImageTable, found: NearDuplicates | None) -> Int64 | None:
+    """The groups of a study of these images, as far as they are known."""
+    if found is None:
+        return table.listed_groups
+    if config.data.group_by == NEAR_DUPLICATES:
+        return found.groups
+    return joined_groups(found.groups, table.listed_groups)
+
+
+def cost_sentence(title: str, cost: LeakCost) -> str:
+    """What a leak is worth, in a sentence."""
+    return (
+        f"macro recall of {title}: {cost.parted:.2f} with near-twins parted, "
+        f"{cost.together:.2f} with near-twins together"
+    )
+
+
+def _leak_costs(
+    config: StudyConfig, table: ImageTable, found: NearDuplicates, source: FeatureSource
+) -> dict[str, LeakCost]:
+    """Free baselines on the split that parts near-duplicates and on the one that does not."""
+    from tuner.features.near_duplicates import features_of
+    from tuner.training.leak_cost import leak_costs, some_groups
+
+    if source.weights.kind == "random" or table.is_shipped_test is not None:
+        return {}
+    listed = table.groups if not asks_for_near_duplicates(config) else table.listed_groups
+    joined = joined_groups(found.groups, listed)
+    if joined is None:
+        return {}
+    chosen = some_groups(table.labels, joined)
+    few = replace(
+        table,
+        paths=tuple(table.paths[i] for i in chosen),
+        sha256=tuple(table.sha256[i] for i in chosen),
+        labels=table.labels[chosen],
+        is_grouped=True,
+    )
+    try:
+        parted, together = (
+            split_images(config, replace(few, groups=None if g is None else g[chosen])).fold
+            for g in (listed, joined)
+        )
+    except SplitError:
+        return {}
+    costs = leak_costs(
+        features_of(source, few),
+        few.labels,
+        parted=parted,
+        together=together,
+        n_classes=table.n_classes,
+    )
+    return {FREE_TITLES[key]: cost for key, cost in costs.items()}
+
+
+def _source(
+    config: StudyConfig, home: Home, listener: Listener, *, features: bool
+) -> FeatureSource | None:
+    """The features of a study, when they are there or are to be computed."""
     if not features and not home.features.is_dir():
         return None  # no bank: spare the backend
     device = find_backend(config)
-    from tuner.features.near_duplicates import has_features
     from tuner.features.own_backbone import resolve_backbone
     from tuner.features.source import open_features
 
@@ -242,7 +323,17 @@ def _near_duplicates(
             weights = resolve_backbone(config.backbone, is_offline=True)
         except WeightsError:
             return None
-    source = open_features(config, home, weights=weights, device=device)
+    return open_features(config, home, weights=weights, device=device)
+
+
+def _near_duplicates(
+    source: FeatureSource | None, table: ImageTable, listener: Listener, *, features: bool
+) -> NearDuplicates | None:
+    """Near-duplicates, when the features of all images are there or are to be computed."""
+    if source is None:
+        return None
+    from tuner.features.near_duplicates import has_features
+
     if features:
         extract_images(source, table, listener)
     return find_near_duplicates(source, table, listener) if has_features(source, table) else None

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tuner.ground import Ground, find_weights, reopen_ground, start_device
+from tuner.ground import (
+    Ground,
+    find_leaking_images,
+    find_weights,
+    reopen_ground,
+    start_device,
+)
 from tuner.home import Home
 from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.listener import Listener
@@ -90,6 +96,7 @@ def _confirm(
     _, weights = find_weights(config, listener)
     source = open_features(config, home, weights=weights, device=device)
     ground = _on_the_bank(reopen_ground(source, home, listener))
+    leaking = find_leaking_images(ground, listener)
     folds = fresh_folds(folder, n_seeds=seeds)
     ground.extract(listener, other_folds=list(folds.values()))
     inputs = ground.inputs(listener, other_folds=list(folds.values()))
@@ -112,7 +119,7 @@ def _confirm(
                 listener=listener,
                 environment=source.environment,
             )
-            opening = Opening(read=read, command=command, is_again=again)
+            opening = Opening(read=read, leaking=leaking, command=command, is_again=again)
             found = confirm(confirming, top=top, opening=opening)
         is_finished = True
     finally:

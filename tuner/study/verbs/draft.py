@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.config import StudyConfig, parse_study, safe_study_name, study_template
+from tuner.config.models import AUTO, NEAR_DUPLICATES, NONE
 from tuner.config.yaml_text import to_yaml
 from tuner.data.folder import walk_folder
 from tuner.data.image_table import ImageTable
@@ -111,6 +112,7 @@ def _propose(
     """What the study file should say of a source beside what the user gave."""
     if is_label_source(data):
         group_by = given.get("group_by")
+        group_by = None if group_by in (AUTO, NONE, NEAR_DUPLICATES) else group_by
         return propose_labels(
             data,
             home=home.path,

@@ -25,6 +25,7 @@ def write_report(
     from tuner.tracking.mirror import make_mirror
 
     _check_target(output)
+    _keep_labels(folder, listener)
     page = render_report(folder, root=data_root(folder.config, home))
     try:
         write_whole(output, page)
@@ -51,11 +52,22 @@ def keep_report(
     mirror = make_mirror(home, uri, on_trouble=listener.warning)
     try:
         with listener.status("writing the report"):
+            _keep_labels(folder, listener)
             page = render_report(folder, root=data_root(folder.config, home))
             mirror.attach(folder, "report.html", page)
     except Exception as error:  # hours of training must not end in a traceback of a picture
         reason = error.what if isinstance(error, TunerError) else error
         listener.warning(f"MLflow has no report of this study: {reason}", about="report")
+
+
+def _keep_labels(folder: StudyFolder, listener: Listener) -> None:
+    """Write ``labels_to_check.csv`` into the study's folder where near-duplicates disagree."""
+    from tuner.report.labels import FILE, labels_csv, labels_to_check
+
+    doubts = labels_to_check(folder)
+    if doubts:
+        write_whole(folder.path / FILE, labels_csv(folder, doubts))
+        listener.fact("labels", f"{len(doubts):,} to check: {folder.path / FILE}")
 
 
 def _check_target(output: Path) -> None:

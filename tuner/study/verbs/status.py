@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.files import is_held
+from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, finished_trials, winner
 from tuner.home.study_folder import StudyFolder
 
@@ -21,6 +22,7 @@ def status_of(folder: StudyFolder) -> dict[str, Any]:
     n_finished = len(finished_trials(records))
     wanted = max(folder.config.search.trials, n_finished)  # a later start may have asked for more
     best = winner(records)
+    leak = leak_of(folder)
     return {
         "study": folder.name,
         "state": _state(folder, n_records=len(records), is_done=n_finished >= wanted),
@@ -30,6 +32,7 @@ def status_of(folder: StudyFolder) -> dict[str, Any]:
         "metric": folder.config.objective.metric,
         "best": _best(best, folder.class_names) if best else None,
         "test_openings": len(folder.seal),
+        **({"leak": leak} if leak else {}),
     }
 
 
