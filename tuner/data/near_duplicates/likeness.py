@@ -33,6 +33,7 @@ _FARTHEST = SIDE // 4  # shift to either side
 _SHIFTS = np.arange(-_FARTHEST, _FARTHEST + 1)  # Python counts negative shifts from the end
 _PAIRS_AT_ONCE = 512
 _IMAGES_AT_ONCE = 256
+_NEXT_TO_NOTHING = 0.95  # of a length of 1: with more left, the picture stays whole
 
 _HALF = np.r_[HIGHEST : 2 * HIGHEST + 1, 0:HIGHEST]  # of the square's rows, in the band's order
 # (transposed, upside down, left to right) of the second picture: every turn and mirror image.
@@ -88,12 +89,16 @@ def without_shared(bands: NDArray[np.float16], neighbours: Int64) -> Unshared:
     def take_away(top: int) -> None:
         part = slice(top, top + _IMAGES_AT_ONCE)
         own, others = complex_bands(bands[part]), complex_bands(bands[neighbours[part]])
+        less = own
         if k:
             mean = others.mean(axis=1)
             chance = (np.abs(others) ** 2).mean(axis=1) / k
-            own = own - mean * np.maximum(0, 1 - chance / np.maximum(np.abs(mean) ** 2, 1e-20))
-        length = np.sqrt((N_TIMES * np.abs(own) ** 2).sum(axis=(1, 2)))
-        rest[part] = as_halves(own / np.maximum(length, 1e-6)[:, None, None])
+            less = own - mean * np.maximum(0, 1 - chance / np.maximum(np.abs(mean) ** 2, 1e-20))
+        length = np.sqrt((N_TIMES * np.abs(less) ** 2).sum(axis=(1, 2)))
+        is_whole = length >= _NEXT_TO_NOTHING
+        less[is_whole] = own[is_whole]
+        scale = np.where(is_whole, 1, np.maximum(length, 1e-6)).astype(np.float32)
+        rest[part] = as_halves(less / scale[:, None, None])
         left[part] = length
 
     _on_all_cores(take_away, range(0, n_images, _IMAGES_AT_ONCE))
