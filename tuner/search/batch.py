@@ -124,5 +124,6 @@ def _give_back(search: Search, batch: Sequence[Asked]) -> None:
         # The interrupt hit in the middle of a query. Optuna has rolled it back just now.
         trials = search.study.get_trials(deepcopy=False)
     for asked in batch:
-        if asked.trial is not None:
+        # One that another worker has failed meanwhile is queued already.
+        if asked.trial is not None and not trials[asked.trial.number].state.is_finished():
             queue_again(search, trials[asked.trial.number], attempt=asked.attempt)

@@ -183,6 +183,32 @@ def test_a_lost_trial_is_queued_once_with_its_parameters(
 
 
 @ASKED_BY_HAND
+def test_a_setting_that_was_queued_twice_is_trained_once(
+    shared: Small, heart: Heart, quick: None
+) -> None:
+    """Who queued it first was killed before it knew; the second gives way, and none is lost."""
+    search = shared.open("search.trials=3")
+    lost = lose(search)
+    settle_lost_trials(search, heart)
+    wait_for_grace()
+    settle_lost_trials(search, heart)
+    (queued,) = [t for t in search.study.trials if t.state == TrialState.WAITING]
+    search.study.enqueue_trial(
+        queued.system_attrs["fixed_params"], user_attrs=dict(queued.user_attrs)
+    )
+    join(search)
+    run_worker(search, search.study._storage._backend)
+    settle_lost_trials(search, heart)
+    assert n_finished(search) == 3
+    settings = [str(r.params) for r in search.folder.records() if r.kind == "trial"]
+    assert len(settings) == len(set(settings)) == 3
+    assert any(r.params.as_dict() == lost.params for r in search.folder.records())
+    states = [t.state for t in search.study.trials]
+    assert TrialState.WAITING not in states
+    assert TrialState.RUNNING not in states
+
+
+@ASKED_BY_HAND
 def test_a_trial_lost_too_often_fails_with_its_reason(
     shared: Small, heart: Heart, quick: None
 ) -> None:

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tuner.home.records import trial_name
-from tuner.search.ask import queue_again
+from tuner.search.ask import origin, queue_again
 from tuner.search.samplers import make_sampler
 from tuner.search.state import DONE, Asked, Search, is_counted
 from tuner.search.workers.heart import Heart
@@ -36,6 +36,10 @@ def claim(search: Search, heart: Heart) -> Asked | None:
         trial = search.study.ask()
     heart.begin(trial._trial_id)
     attempt = int(trial.user_attrs.get("attempt", 1))
+    if is_repeated(_trials(search), trial.number):
+        _let_go(search, trial)
+        heart.end(trial._trial_id)
+        return claim(search, heart)
     if is_surplus(_trials(search), trial.number, budget=search.config.search.trials):
         _release(search, trial, attempt=attempt)
         heart.end(trial._trial_id)
@@ -54,6 +58,21 @@ def claim(search: Search, heart: Heart) -> Asked | None:
 def n_claimed(trials: Sequence[FrozenTrial]) -> int:
     """Trials of the budget that are finished or being trained."""
     return sum(t.state in (*DONE, TrialState.RUNNING) and is_counted(t) for t in trials)
+
+
+def is_repeated(trials: Sequence[FrozenTrial], number: int) -> bool:
+    """Whether a setting that was queued again is another trial's by now.
+
+    Who queues it may be killed before it knows that the database has done so; the next one then
+    queues it a second time.
+    """
+    mine = trials[number]
+    return _is_retry(mine) and any(
+        t.number != number
+        and origin(t) == origin(mine)
+        and (t.state in DONE or (t.state == TrialState.RUNNING and t.number < number))
+        for t in trials
+    )
 
 
 def is_surplus(trials: Sequence[FrozenTrial], number: int, *, budget: int) -> bool:
@@ -94,8 +113,12 @@ def _release(search: Search, trial: Trial, *, attempt: int) -> None:
     if _is_retry(frozen):
         queue_again(search, frozen, attempt=attempt)
     else:
-        trial.set_user_attr(RELEASED, True)
-        search.study.tell(trial.number, state=TrialState.FAIL)
+        _let_go(search, trial)
+
+
+def _let_go(search: Search, trial: Trial) -> None:
+    trial.set_user_attr(RELEASED, True)
+    search.study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _trials(search: Search) -> list[FrozenTrial]:

@@ -54,12 +54,13 @@ def _tell_if_recorded(search: Search, frozen: FrozenTrial) -> bool:
 def _lost(search: Search) -> list[FrozenTrial]:
     """Failed trials without a reason or a record that nobody has queued again."""
     trials = search.study.get_trials(deepcopy=False)
-    last = {origin(t): t.number for t in trials}  # in the order of numbers
+    kept = [t for t in trials if RELEASED not in t.user_attrs]
+    last = {origin(t): t.number for t in kept}  # in the order of numbers
     return [
         t
-        for t in trials
+        for t in kept
         if t.state == TrialState.FAIL
-        and not {"failed", "baseline", RELEASED} & t.user_attrs.keys()
+        and not {"failed", "baseline"} & t.user_attrs.keys()
         and set(asked_params(t)) == set(search.space)  # else it died while it was asked
         and last[origin(t)] == t.number
         and not _record_path(search, t).exists()
