@@ -129,6 +129,17 @@ def test_likeness_is_the_peak_of_a_correlation_summed_by_hand(turn):
     np.testing.assert_allclose(likeness(turned)[0], by_hand, atol=0.02)
 
 
+def test_turns_are_counted_apart():
+    """A turned copy is alike and not upright; a mirrored one is both."""
+    for turn, is_upright in (
+        (Image.Transpose.ROTATE_90, False),
+        (Image.Transpose.FLIP_LEFT_RIGHT, True),
+    ):
+        found = agreement(bands_of(texture(1), texture(1).transpose(turn)), PAIR)
+        assert found.likeness > 0.9
+        assert (found.upright > 0.9) == is_upright
+
+
 def lines(seed: int) -> Image.Image:
     """Upright lines in the same places, and grain that differs."""
     rng = np.random.default_rng(0)

@@ -132,7 +132,7 @@ def linked_groups(n_images: int, first: Int64, second: Int64) -> Int64:
 
 def _is_same(found: Agreement, cosine: Float32, shared: Float32) -> Bool:
     """Which pairs that can be compared show the same picture."""
-    agrees = (found.likeness >= LEAST_LIKENESS) & (found.likeness + cosine >= SAME_PICTURE)
+    agrees = (found.upright >= LEAST_LIKENESS) & (found.upright + cosine >= SAME_PICTURE)
     is_even = (shared >= SHARES_NOTHING) | (found.evenness >= EVEN_ENOUGH)
     is_sure = found.evenness >= SURE_OF_PIXELS
     return (agrees & is_even) | is_sure

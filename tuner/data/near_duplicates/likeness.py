@@ -32,11 +32,13 @@ from tuner.data.near_duplicates.spectra import (
 _FARTHEST = SIDE // 4  # shift to either side
 _SHIFTS = np.arange(-_FARTHEST, _FARTHEST + 1)  # Python counts negative shifts from the end
 _PAIRS_AT_ONCE = 512
+_N_UPRIGHT = 2
 _IMAGES_AT_ONCE = 256
 _NEXT_TO_NOTHING = 0.95  # of a length of 1: with more left, the picture stays whole
 
 _HALF = np.r_[HIGHEST : 2 * HIGHEST + 1, 0:HIGHEST]  # of the square's rows, in the band's order
-# (transposed, upside down, left to right) of the second picture: every turn and mirror image.
+# (transposed, upside down, left to right) of the second picture: every turn and mirror image,
+# the upright ones first.
 _TURNS = [(t, u, m) for t in (False, True) for u in (False, True) for m in (False, True)]
 
 _ANGLE = np.degrees(np.arctan2(np.broadcast_to(ROWS[:, None], BAND), COLUMNS)) % 180
@@ -65,12 +67,15 @@ class Agreement(NamedTuple):
             quarters and mirror images; float32 (n_pairs,): 1 for the same and about 0.2 for
             strangers. All frequencies weigh the same, so that neither lighting nor one strong edge
             decides. Under larger shifts any two spots on an even ground would agree.
-        evenness: The second lowest correlation in four directions of the plane, there; float32
-            (n_pairs,). Lines of one direction alone, as a printing screen leaves them, make two
-            pictures alike and not the same.
+        upright: The same over the picture as it is and mirrored left to right: the highest of
+            eight is higher for round things on an even ground, too.
+        evenness: At the highest correlation, the second lowest of those in four directions of the
+            plane; float32 (n_pairs,). Lines of one direction alone, as a printing screen leaves
+            them, make two pictures alike and not the same.
     """
 
     likeness: Float32
+    upright: Float32
     evenness: Float32
 
 
@@ -113,26 +118,26 @@ def agreement(bands: NDArray[np.float16], pairs: Pairs, *, floor: float = 0.0) -
         pairs: Which.
         floor: Likeness below which nobody asks for the evenness; it is 0 there.
     """
-    likeness = np.zeros(len(pairs.first), dtype=np.float32)
-    evenness = np.zeros(len(pairs.first), dtype=np.float32)
+    likeness, upright, evenness = (np.zeros(len(pairs.first), np.float32) for _ in range(3))
 
     def compare(top: int) -> None:
         part = slice(top, top + _PAIRS_AT_ONCE)
         first = complex_bands(bands[pairs.first[part]])
         second = complex_bands(bands[pairs.second[part]])
         found = _best(first, second)
-        likeness[part] = found.likeness.clip(0, 1)
+        likeness[part], upright[part] = found.likeness.clip(0, 1), found.upright.clip(0, 1)
         rows = np.flatnonzero(likeness[part] >= floor)
         evenness[top + rows] = _evenness(first, second, found, rows).clip(0, 1)
 
     _on_all_cores(compare, range(0, len(likeness), _PAIRS_AT_ONCE))
-    return Agreement(likeness, evenness)
+    return Agreement(likeness, upright, evenness)
 
 
 class _Best(NamedTuple):
     """The turn and the shift at which pairs agree best: arrays of shape (n_pairs,)."""
 
     likeness: Float32
+    upright: Float32
     turn: Int64
     down: Int64
     right: Int64
@@ -141,9 +146,8 @@ class _Best(NamedTuple):
 def _best(first: Complex64, second: Complex64) -> _Best:
     n_pairs = len(first)
     rows = np.arange(n_pairs)
-    best = _Best(
-        np.full(n_pairs, -1, dtype=np.float32), *(np.zeros(n_pairs, np.int64) for _ in range(3))
-    )
+    highest = np.full(n_pairs, -1, dtype=np.float32)
+    best = _Best(highest, highest.copy(), *(np.zeros(n_pairs, np.int64) for _ in range(3)))
     square = _square(second)
     for number, turn in enumerate(_TURNS):
         surface = _correlation(first, _turned(square, turn)).reshape(n_pairs, -1)
@@ -154,6 +158,8 @@ def _best(first: Complex64, second: Complex64) -> _Best:
         best.turn[is_higher] = number
         best.down[is_higher] = _SHIFTS[place // len(_SHIFTS)][is_higher]
         best.right[is_higher] = _SHIFTS[place % len(_SHIFTS)][is_higher]
+        if number < _N_UPRIGHT:
+            best.upright[:] = best.likeness
     return best
 
 
