@@ -33,7 +33,7 @@ from tuner.home.founding import (
     with_groups,
 )
 from tuner.home.listener import Listener
-from tuner.home.near_duplicates import images_across, leak_of, load_leaks, save_leaks
+from tuner.home.near_duplicates import images_across, leak_of, save_leaks
 from tuner.home.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -310,19 +310,25 @@ def grouped(
     split_images(config, replace(table, groups=alone, is_grouped=True))
     extract_images(source, table, listener)
     found = find_near_duplicates(source, table, listener)
-    _say_groups(found.groups, listener, is_asked=config.data.group_by == NEAR_DUPLICATES)
+    _say_groups(
+        found.groups,
+        listener,
+        is_asked=config.data.group_by == NEAR_DUPLICATES,
+        is_whole=table.is_shipped_test is None,
+    )
     groups = found.groups if config.data.group_by == NEAR_DUPLICATES else None
     if groups is None:
         groups = joined_groups(found.groups, listed)
     return replace(table, groups=groups, is_grouped=True), found
 
 
-def _say_groups(groups: Int64, listener: Listener, *, is_asked: bool) -> None:
+def _say_groups(groups: Int64, listener: Listener, *, is_asked: bool, is_whole: bool) -> None:
     sizes = np.bincount(groups)
     n_linked = int((sizes > 1).sum())
     if n_linked or is_asked:
         linked = f"{n_linked:,} groups of near-duplicates, up to {sizes.max():,} images"
-        listener.fact("groups", f"{linked}; none crosses the split")
+        stays = "; none crosses the split" if is_whole else "; the shipped test stays as it is"
+        listener.fact("groups", f"{linked}{stays}")
 
 
 def say_problems(table: ImageTable, listener: Listener, *, limit: int = _PROBLEMS_SHOWN) -> None:
@@ -362,7 +368,7 @@ def say_leaks(ground: Ground, listener: Listener) -> None:
     """
     if ground.source.weights.kind == "random":
         return  # features that know nothing of images find no near-duplicates among them
-    if load_leaks(ground.folder) is None:
+    if images_across(ground.folder) is None:  # never, or by a version that only counted
         _look_for_leaks(ground, listener)
     if sentence := leak_of(ground.folder):
         listener.warning(sentence, about="leak")

@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image
 
+from tuner.data.image_table import TEST
 from tuner.data.near_duplicates.leaks import leak_sentence
 from tuner.home import Home
 from tuner.home.near_duplicates import load_leaks
@@ -223,9 +224,34 @@ def test_a_new_study_keeps_twins_together_and_nothing_is_said(tuner, tmp_path, i
     assert study.leak == ""
     assert "cannot be trusted" not in out
     assert tuner("run", "x.yaml", "--trials", "2").code == 0
-    costs = json.loads(tuner("check", "planted", "--json").out)["near_duplicates"]["macro_recall"]
+    costs = json.loads(tuner("check", "planted", "--features", "--json").out)["near_duplicates"][
+        "macro_recall"
+    ]
     assert set(costs) == {"logistic regression", "nearest class mean"}
     assert all(0 <= cost["together"] <= 1 for cost in costs.values())
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_shipped_test_stays_and_what_it_shares_is_said(tuner, tmp_path, imagenet_weights):
+    """One twin across the shipped border: run and confirm go through, and the verdict says it."""
+    for part, seeds in (("train", range(14)), ("test", range(50, 56))):
+        for k, label in enumerate(("granite", "marble")):
+            (tmp_path / "images" / part / label).mkdir(parents=True)
+            for i in seeds:
+                texture(100 * k + i).save(tmp_path / "images" / part / label / f"{i:02d}.png")
+    texture(3).save(tmp_path / "images" / "test" / "granite" / "twin.jpg", quality=85)
+    texture(4).save(tmp_path / "images" / "train" / "granite" / "twin.jpg", quality=85)
+    text = STUDY.format(group_by="auto").replace("random", str(imagenet_weights.path))
+    Path("x.yaml").write_text(text)
+    out = " ".join(confirmed(tuner, "x.yaml").split())
+    assert "This test cannot be trusted: 1 of its 13 images has a near-twin" in out
+    study = Study.load("planted")
+    images = study.folder.images
+    side = dict(zip(images.paths, images.fold.tolist(), strict=True))
+    assert side["train/granite/04.png"] == side["train/granite/twin.jpg"]
+    assert side["test/granite/twin.jpg"] == TEST
+    assert "1 of the 13 in the sealed test" in study.leak
 
 
 @pytest.mark.slow

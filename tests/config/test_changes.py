@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.config.made import MINIMAL, study
 from tuner.config import incomparable_changes, parse_study
+
+
+@pytest.mark.parametrize("group_by", ["{pattern: '(a)'}", "auto"])
+def test_groups_by_a_pattern_are_compared(group_by):
+    """A pattern is written as it stands in the file, before and after."""
+    old = parse_study(f"{{name: x, data: {{source: x, group_by: {group_by}}}}}", source="x")
+    new = parse_study("{name: x, data: {source: x, group_by: {pattern: '(b)'}}}", source="x")
+    (said,) = incomparable_changes(old, new)
+    assert said.startswith("data.group_by: ")
+    assert said.endswith("-> {pattern: (b)}")
 
 
 def test_changes_that_mix_trials_are_named() -> None:

@@ -53,4 +53,4 @@ def _leaves(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(value, BaseModel) and not prefix:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, value
+            yield prefix + name, value.model_dump() if isinstance(value, BaseModel) else value

@@ -153,7 +153,7 @@ def _group_by(value: Any) -> str | GroupPattern | None:
     pattern = value.get("pattern") if isinstance(value, dict) and len(value) == 1 else None
     if not isinstance(pattern, str):
         raise _broken(
-            f"must be auto, none, a column or {{pattern: (\\d{{5}})_}}, not {to_flow(value)}"
+            f"must be auto, none, a column or {{pattern: '(\\d{{5}})_'}}, not {to_flow(value)}"
         )
     try:
         re.compile(pattern)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tuner.arrays import Float32, Int64
 from tuner.config import StudyConfig
+from tuner.data.near_duplicates.groups import divided_by_side
 from tuner.data.split import make_split
 from tuner.errors import StudyError
 from tuner.home.baselines import PLAIN, TITLES
@@ -101,7 +102,7 @@ def fresh_folds(folder: StudyFolder, *, n_seeds: int) -> dict[int, Int64]:
             n_folds=config.split.folds,
             test_fraction=config.split.test_fraction,
             seed=seed,
-            groups=images.groups,
+            groups=divided_by_side(images.groups, images.is_test),
             is_shipped_test=images.is_test,
         )
         found[seed] = fold[images.search]

@@ -14,8 +14,10 @@ import numpy as np
 
 from tuner.arrays import Int64
 from tuner.config import StudyConfig
+from tuner.config.models import AUTO
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates
+from tuner.data.near_duplicates.groups import joined_groups
 from tuner.data.near_duplicates.leaks import SCHEMA, leak_facts, leak_places, leak_sentence
 from tuner.errors import SplitError
 from tuner.files import write_whole
@@ -92,8 +94,15 @@ def _pairs(folder: StudyFolder, key: str) -> list[Pair]:
 def split_by_near_duplicates(
     config: StudyConfig, table: ImageTable, found: NearDuplicates
 ) -> ImageTable | SplitError:
-    """The split that ``group_by: near_duplicates`` would make, or why there is none."""
+    """The split that ``group_by: auto`` would make, or why there is none."""
+    data = config.data.model_copy(update={"group_by": AUTO})
+    groups = joined_groups(
+        found.groups, table.groups if table.listed_groups is None else table.listed_groups
+    )
     try:
-        return split_images(config, replace(table, groups=found.groups, is_grouped=True))
+        return split_images(
+            config.model_copy(update={"data": data}),
+            replace(table, groups=groups, is_grouped=True),
+        )
     except SplitError as error:
         return error

@@ -13,12 +13,14 @@ from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
 from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
+from tuner.data.near_duplicates.groups import linked_images
 from tuner.errors import ExportError, StudyError
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.evaluation.metrics import macro_recall
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.home.baselines import PLAIN, RECIPE
 from tuner.home.confirmation import Compared, Tested, load_confirmation
+from tuner.home.founding import asks_for_near_duplicates
 from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, winner
 from tuner.home.study_folder import StudyFolder
@@ -135,6 +137,7 @@ def build_export(
         tau: Strength of a logit adjustment that the trained model is to hold, or None.
     """
     config, counts, leak = folder.config, folder.images.search_counts, leak_of(folder)
+    groups = linked_images(folder.images) if asks_for_near_duplicates(config) else None
     rows = counts + n_extra(
         counts,
         multiplier=record.params.augmentation_multiplier,
@@ -168,6 +171,7 @@ def build_export(
             "images_per_class": folder.images.counts.tolist(),
             "search_images_per_class": counts.tolist(),
             **({"leak": leak} if leak else {}),
+            **({"groups": groups} if groups is not None else {}),
         },
         "fixed": {
             **_backbone_part(config, record),

@@ -153,6 +153,9 @@ def _check_parts(export: Export) -> None:
         if len(prior) != n_classes or not np.isfinite(tau) or not (prior > 0).all():
             raise ValueError(f"adjustment is not a tau and {n_classes} shares above 0")
     _ = record["data"]["fingerprint"], record["data"]["split_fingerprint"]
+    for linked in record["data"].get("groups", []):
+        if len(linked) < 2 or not all(isinstance(image, int) and image >= 0 for image in linked):
+            raise ValueError(f"data.groups: {linked} are not two images or more")
 
 
 def _is_export(path: Path) -> bool:

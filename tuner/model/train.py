@@ -15,6 +15,7 @@ from tuner.config import DataConfig
 from tuner.config.models import AUTO, NEAR_DUPLICATES, NONE
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.rows import is_label_source
+from tuner.data.near_duplicates.groups import groups_of_linked
 from tuner.data.seen import DICOM_PATIENT
 from tuner.errors import DataError
 from tuner.ground import (
@@ -232,6 +233,7 @@ def _open_images(
         raise type(error)(error.what, where=error.where, do=do) from error
     check_classes(export, table)
     say_problems(table, listener)
+    table = _as_exported(export, table)
     table, _ = grouped(source, table, folder, listener)
     table = split_images(config, table)
     is_same = same_data(export, table)
@@ -242,6 +244,23 @@ def _open_images(
     if not folder.exists:
         create_study_folder(folder, config, table, about={})
     return Ground(config=config, folder=folder, table=table, source=source), is_same
+
+
+def _as_exported(export: Export, table: ImageTable) -> ImageTable:
+    """The images in the groups of the export, where they are its images.
+
+    Found anew, on another machine or by a later version, groups might differ.
+    """
+    linked = export.record["data"].get("groups")
+    if linked is None or max((i for one in linked for i in one), default=-1) >= table.n_images:
+        return table
+    groups = groups_of_linked(linked, table.n_images)
+    candidates = [groups] if linked else [groups, None]
+    for found in candidates:
+        then = replace(table, groups=found, is_grouped=True)
+        if then.fingerprint == export.record["data"]["fingerprint"]:
+            return then
+    return table
 
 
 def _holds(folder: StudyFolder, table: ImageTable) -> bool:

@@ -244,7 +244,7 @@ class Study:
 
     @property
     def best_trial(self) -> Trial:
-        """The best feasible one of trials and baselines, else the least violating."""
+        """The best feasible setting, else the least violating; StudyError before any is done."""
         best = winner(self.folder.records())
         if best is None:
             what = f"study '{self.name}' has no complete trial yet"

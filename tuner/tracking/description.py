@@ -22,7 +22,8 @@ def describe(folder: StudyFolder, records: list[Record]) -> str:
     """Question, verdict, the best so far, data and class table, as Markdown."""
     parts = [
         _question(folder),
-        _verdict(folder) or _leak(folder),  # a verdict says itself that it leaks
+        _leak(folder),
+        _verdict(folder),
         _best(records),  # MLflow shows the first lines alone until it is asked for more
         _data(folder),
         _classes(folder, records),
@@ -48,7 +49,9 @@ def _verdict(folder: StudyFolder) -> str:
 
 
 def _leak(folder: StudyFolder) -> str:
-    leak = leak_of(folder)
+    done, leak = load_confirmation(folder), leak_of(folder)
+    if done is not None and done.test.without_twins is not None:
+        return ""  # the verdict begins with it
     return f"**{as_markdown(leak)}**" if leak else ""
 
 

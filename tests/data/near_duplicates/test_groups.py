@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.near_duplicates.groups import divided_by_side, groups_of_paths, joined_groups
+from tuner.data.image_table import ImageTable
+from tuner.data.near_duplicates.find import linked_groups
+from tuner.data.near_duplicates.groups import (
+    divided_by_side,
+    groups_of_linked,
+    groups_of_paths,
+    joined_groups,
+    linked_images,
+)
 from tuner.errors import DataError
 
 
@@ -39,6 +47,19 @@ def test_joined_groups_hold_together_what_either_does(n, seed):
     found = joined_groups(a, b)
     expected = np.arange(n) if found is None else found
     assert np.array_equal(expected[:, None] == expected, is_together)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 30), seed=st.integers(0, 2**32))
+def test_groups_come_back_from_their_lists(n, seed):
+    """What an export keeps makes the same groups, numbered by their first images."""
+    rng = np.random.default_rng(seed)
+    groups = linked_groups(n, *rng.integers(0, n, (2, n // 2)))
+    names = tuple(f"{i:02d}.png" for i in range(n))
+    table = ImageTable(names, names, np.zeros(n, np.int64), ("a",), groups=groups)
+    linked = linked_images(table)
+    assert all(len(one) > 1 for one in linked)
+    np.testing.assert_array_equal(groups_of_linked(linked, n), groups)
 
 
 def test_groups_of_single_images_are_none():

@@ -123,3 +123,6 @@ def test_a_numbered_series_is_no_set_of_copies():
     """``benign (1).png`` to ``benign (437).png`` are patients, not copies."""
     files = [PurePath(f"benign/benign ({i}).png") for i in range(1, 438)]
     assert len(of_one_name(files).first) == 0
+    few = [PurePath(f"weld/weld_crop_{i}.png") for i in range(5)]
+    assert len(of_one_name(few).first) == 0
+    assert len(of_one_name([*few, PurePath("weld/weld.png")]).first) == 15

@@ -105,7 +105,7 @@ def find_near_duplicates(
     is_same = can_compare & (_is_same(found, cosine, shared) | _in_burst(spectra, rest, pairs))
     is_same |= ~can_compare & (cosine >= SAME_FEATURES)
     is_same |= _are_among(named, pairs, n_images) & (
-        (found.likeness >= SAME_NAME_LIKENESS) | (cosine >= SAME_NAME_COSINE)
+        (can_compare & (found.likeness >= SAME_NAME_LIKENESS)) | (cosine >= SAME_NAME_COSINE)
     )
     order = np.argsort(-found.likeness[is_same], kind="stable")
     first, second = pairs.first[is_same][order], pairs.second[is_same][order]

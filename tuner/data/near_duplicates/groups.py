@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuner.arrays import Bool, Int64
+from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import linked_groups
 from tuner.errors import DataError
 from tuner.text import some
@@ -28,7 +29,7 @@ def groups_of_paths(paths: Sequence[str], pattern: str) -> Int64:
     compiled = re.compile(pattern)
     found = [compiled.search(path) for path in paths]
     missing = [path for path, match in zip(paths, found, strict=True) if match is None]
-    where = f"data.group_by: {{pattern: {pattern}}}"
+    where = f"data.group_by: {{pattern: {pattern!r}}}"
     if missing:
         raise DataError(
             f"{len(missing):,} of {len(paths):,} paths do not match the pattern of groups: "
@@ -66,6 +67,23 @@ def joined_groups(*groups: Int64 | None) -> Int64 | None:
         second.append(order[1:][is_same])
     found = linked_groups(n_images, np.concatenate(first), np.concatenate(second))
     return found if found.max(initial=-1) + 1 < n_images else None
+
+
+def linked_images(table: ImageTable) -> list[list[int]]:
+    """Groups of two images and more, by the numbers of their images."""
+    if table.groups is None:
+        return []
+    order = np.argsort(table.groups, kind="stable")
+    starts = np.flatnonzero(np.diff(table.groups[order], prepend=-1))
+    parts = np.split(order, starts[1:])
+    return sorted(sorted(part.tolist()) for part in parts if len(part) > 1)
+
+
+def groups_of_linked(linked: Sequence[Sequence[int]], n_images: int) -> Int64:
+    """The groups from `linked_images`, int64 (n_images,), numbered by their first images."""
+    pairs = [(one[0], other) for one in linked for other in one[1:]]
+    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return linked_groups(n_images, first, second)
 
 
 def divided_by_side(groups: Int64 | None, is_test: Bool | None) -> Int64 | None:

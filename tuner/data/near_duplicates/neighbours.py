@@ -41,6 +41,9 @@ _COPY = re.compile(
 )
 
 
+_ROBOFLOW = re.compile(r"[._]rf[._][0-9a-zA-Z]{8,}$")
+
+
 class Pairs(NamedTuple):
     """Pairs of images, each once.
 
@@ -100,8 +103,11 @@ def of_one_name(files: Sequence[PurePath]) -> Pairs:
     names = [file.stem for file in files]
     first: list[int] = []
     second: list[int] = []
-    for same in rows.values():
-        is_copied = len({names[row] for row in same}) > 1  # else it is one name in two folders
+    for (_, original), same in rows.items():
+        found = {names[row] for row in same}
+        # One name in two folders is no copy, and numbers without the bare name are a series;
+        # Roboflow keeps no original.
+        is_copied = len(found) > 1 and (original in found or all(map(_ROBOFLOW.search, found)))
         if is_copied and len(same) <= _AS_MANY:
             for place, row in enumerate(same):
                 first += [row] * (len(same) - place - 1)

@@ -67,7 +67,7 @@ def _twins(contents: Contents, pair: Pair, said: str) -> Twins:
     def side(image: int) -> Side:
         path = images.paths[image]
         where = "sealed test" if images.is_test[image] else f"fold {images.fold[image]}"
-        picture = thumbnail(contents.root, path, sha256=images.sha256[image])
+        picture = thumbnail(contents.root, path, sha256=images.sha256[image], rule=images.rule)
         return Side(path, picture, contents.class_names[images.labels[image]], where)
 
     return Twins((side(pair.first), side(pair.second)), pair.likeness, said)

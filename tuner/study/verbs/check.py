@@ -54,7 +54,8 @@ class Check:
 
     Attributes:
         config: The study.
-        table: Its images, with the folds that a study of them has.
+        table: Its images, with the folds that a study of them has, as far as near-duplicates
+            are known.
         near_duplicates: Copies of one picture; None where nobody has looked for them.
         sheet: Picture of their pairs; None without any.
         leak_costs: What the free baselines reach with near-duplicates parted and together, by
@@ -134,7 +135,7 @@ class Check:
         return NOT_LOOKED_FOR
 
     def grouped(self) -> ImageTable | SplitError:
-        """The split that ``group_by: near_duplicates`` would make, or why there is none."""
+        """The split that ``group_by: auto`` would make, or why there is none."""
         if self.near_duplicates is None:
             raise ValueError("nobody has looked for near-duplicates")
         return split_by_near_duplicates(self.config, self.table, self.near_duplicates)
@@ -235,7 +236,12 @@ def check_study(
                 where="data.group_by: near_duplicates",
                 do="extract them: check(features=True)",
             )
-        table = replace(table, groups=_groups(config, table, found), is_grouped=True)
+        is_blind = source is None or source.weights.kind == "random"
+        if is_blind and config.data.group_by != NEAR_DUPLICATES:
+            groups = table.listed_groups
+        else:
+            groups = _groups(config, table, found)
+        table = replace(table, groups=groups, is_grouped=True)
     table = split_images(config, table)
     sheet = None
     if found is not None and len(found.first):
@@ -245,7 +251,7 @@ def check_study(
         with listener.status("drawing pairs"):
             save_pairs(pairs_of(found, table), sheet, title="Near-duplicates")
     costs = {}
-    if source is not None and found is not None and len(found.first):
+    if features and source is not None and found is not None and len(found.first):
         with listener.status("what the leak is worth"):
             costs = _leak_costs(config, table, found, source)
     return Check(config=config, table=table, near_duplicates=found, sheet=sheet, leak_costs=costs)

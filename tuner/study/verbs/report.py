@@ -25,7 +25,6 @@ def write_report(
     from tuner.tracking.mirror import make_mirror
 
     _check_target(output)
-    _keep_labels(folder, listener)
     page = render_report(folder, root=data_root(folder.config, home))
     try:
         write_whole(output, page)
@@ -33,6 +32,7 @@ def write_report(
         what = f"the report cannot be written: {error.strerror or error}"
         raise TunerError(what, where=str(output), do="choose another place with -o") from error
     listener.result(f"{output}, {len(page.encode()) / 1e6:.1f} MB")
+    _keep_labels(folder, listener)
     uri = home.resolve_tracking_uri(tracking_uri)
     mirror = make_mirror(home, uri, on_trouble=listener.warning)
     try:
@@ -65,8 +65,13 @@ def _keep_labels(folder: StudyFolder, listener: Listener) -> None:
     from tuner.report.labels import FILE, labels_csv, labels_to_check
 
     doubts = labels_to_check(folder)
-    if doubts:
+    if not doubts:
+        return
+    try:
         write_whole(folder.path / FILE, labels_csv(folder, doubts))
+    except OSError as error:  # somebody else's home
+        listener.warning(f"{FILE} cannot be written: {error.strerror or error}")
+    else:
         listener.fact("labels", f"{len(doubts):,} to check: {folder.path / FILE}")
 
 
