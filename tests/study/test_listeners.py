@@ -43,9 +43,9 @@ def test_an_own_listener_hears_everything_in_order(ran: Ran) -> None:
 
 
 def test_the_facts_are_those_of_the_study(ran: Ran) -> None:
-    """Device, weights, images and features are named once each."""
+    """Device, weights, engine, images and features are named once each."""
     labels = [label for label, _ in ran.heard.all("fact")]
-    assert labels[:4] == ["study", "device", "weights", "images"]
+    assert labels[:5] == ["study", "device", "weights", "engine", "images"]
     assert labels.count("features") == 1
     facts = dict(ran.heard.all("fact"))
     assert facts["study"] == "some"

@@ -50,8 +50,8 @@ def compile_model(model: Any) -> Compiled:
 def _by_openvino(model: Any) -> Compiled:
     from tuner.features.engines.openvino_model import CompiledModel, n_streams, read_graph
 
-    graph = read_graph(model, as_they_are, shape=model.input_shape)
-    compiled = CompiledModel(graph, (_PART, *model.input_shape[1:]))
+    graph, sides = read_graph(model, as_they_are, shape=model.input_shape), model.input_shape[1:]
+    compiled = CompiledModel(graph, None if None in sides else (_PART, *sides))
     threads = ThreadPoolExecutor(n_streams(), thread_name_prefix="openvino")
 
     def call(pixels: Float32) -> Float32:
