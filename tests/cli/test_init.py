@@ -48,7 +48,7 @@ def test_a_published_set_is_taken_without_a_script(tuner, tmp_path, made):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HAM10000", "Roboflow"])
+@pytest.mark.parametrize("name", list(PUBLISHED))
 def test_a_published_set_runs(tuner, tmp_path, name):
     """From the file of the set to a finished search: nothing in between is written by hand."""
     made = PUBLISHED[name](tmp_path)
