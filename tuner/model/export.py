@@ -171,7 +171,7 @@ def build_export(
             "images_per_class": folder.images.counts.tolist(),
             "search_images_per_class": counts.tolist(),
             **({"leak": leak} if leak else {}),
-            **({"groups": groups} if groups is not None else {}),
+            **({"groups": groups} if groups else {}),
         },
         "fixed": {
             **_backbone_part(config, record),

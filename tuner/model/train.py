@@ -27,6 +27,7 @@ from tuner.ground import (
 )
 from tuner.home import Home
 from tuner.home.founding import (
+    asks_for_near_duplicates,
     create_study_folder,
     read_images,
     split_images,
@@ -251,8 +252,9 @@ def _as_exported(export: Export, table: ImageTable) -> ImageTable:
 
     Found anew, on another machine or by a later version, groups might differ.
     """
-    linked = export.record["data"].get("groups")
-    if linked is None or max((i for one in linked for i in one), default=-1) >= table.n_images:
+    linked = export.record["data"].get("groups", [])
+    is_within = max((i for one in linked for i in one), default=-1) < table.n_images
+    if not is_within or not asks_for_near_duplicates(export.config):
         return table
     groups = groups_of_linked(linked, table.n_images)
     candidates = [groups] if linked else [groups, None]
