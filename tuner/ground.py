@@ -17,7 +17,6 @@ from tuner.config import BackboneConfig, StudyConfig
 from tuner.config.models import AUTO, NEAR_DUPLICATES
 from tuner.data.image_table import ImageTable, label_conflicts
 from tuner.data.near_duplicates.find import NearDuplicates
-from tuner.data.near_duplicates.groups import joined_groups
 from tuner.data.split import small_class_warnings
 from tuner.errors import UsageError, WeightsError
 from tuner.features.device import Device, find_device
@@ -28,8 +27,8 @@ from tuner.home.founding import (
     is_grouped,
     open_study,
     read_images,
-    settle_grouping,
     split_images,
+    with_found_groups,
     with_groups,
 )
 from tuner.home.listener import Listener
@@ -65,12 +64,9 @@ class Ground:
 
     def files(self, images: Int64) -> list[ViewOf]:
         """Images by their number in the table, without views, as what is to be extracted."""
-        from tuner.features.extract import ViewOf
+        from tuner.features.near_duplicates import images_themselves
 
-        table = self.table
-        return [
-            ViewOf(table.root / table.paths[i], table.sha256[i], 0, table.rule) for i in images
-        ]
+        return images_themselves(self.table, images)
 
     def extract(self, listener: Listener, *, other_folds: Sequence[Int64] = ()) -> tuple[int, int]:
         """Compute what trials need and the bank lacks.
@@ -274,7 +270,7 @@ def reopen_ground(source: FeatureSource, home: Home, listener: Listener) -> Grou
         DataError: If the images or the manifest cannot be used.
         StudyError: If settings or images changed since the study began.
     """
-    config = settle_grouping(source.config, home)
+    config = source.config
     with listener.status("reading images"):
         table = read_images(config, home)
         folder = open_study(config, table, home)
@@ -305,7 +301,7 @@ def grouped(
     listed = table.listed_groups
     if config.data.group_by == AUTO and source.weights.kind == "random":
         # Features that know nothing of images find no near-duplicates among them.
-        return replace(table, groups=listed, is_grouped=True), None
+        return with_found_groups(config, table, None), None
     alone = np.arange(table.n_images) if listed is None else listed
     split_images(config, replace(table, groups=alone, is_grouped=True))
     extract_images(source, table, listener)
@@ -316,10 +312,7 @@ def grouped(
         is_asked=config.data.group_by == NEAR_DUPLICATES,
         is_whole=table.is_shipped_test is None,
     )
-    groups = found.groups if config.data.group_by == NEAR_DUPLICATES else None
-    if groups is None:
-        groups = joined_groups(found.groups, listed)
-    return replace(table, groups=groups, is_grouped=True), found
+    return with_found_groups(config, table, found.groups), found
 
 
 def _say_groups(groups: Int64, listener: Listener, *, is_asked: bool, is_whole: bool) -> None:

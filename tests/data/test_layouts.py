@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tuner.data.folder import walk_folder
 from tuner.data.layouts import find_masks, nested_classes, refuse_layout
 from tuner.data.reading import read_image_table
 from tuner.errors import UsageError
@@ -31,6 +32,7 @@ def refused(data: Path, **globs: list[str]) -> str:
     try:
         refuse_layout(
             data,
+            walk_folder(data).files,
             source="data",
             include=globs.get("include", []),
             exclude=globs.get("exclude", []),
@@ -220,11 +222,13 @@ def test_classes_that_hold_folders(data: Path, picture: Picture) -> None:
     ]
     fill(data, picture, names)
 
-    assert nested_classes(data, include=(), exclude=()) == (
+    files = walk_folder(data).files
+    assert nested_classes(data, files, include=(), exclude=()) == (
         "the outer folders (Fruit, Vegetables) are the classes; the 5 in them "
         "(Apple, Leek, Onion, and 2 more) are not"
     )
-    assert nested_classes(data, include=(), exclude=["*/*/Pear/", "*/*/Plum/", "*/*/Onion/"]) == ""
+    without = ["*/*/Pear/", "*/*/Plum/", "*/*/Onion/"]
+    assert nested_classes(data, files, include=(), exclude=without) == ""
 
 
 @pytest.mark.parametrize(

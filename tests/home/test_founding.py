@@ -13,13 +13,13 @@ from tests.small_study import Small, small_config
 from tuner.errors import StudyError
 from tuner.home import Home
 from tuner.home.founding import (
+    as_begun,
     check_unchanged,
     create_study_folder,
     is_grouped,
     open_study,
     read_images,
     split_images,
-    with_engine,
     with_groups,
 )
 from tuner.home.study_folder import StudyFolder, find_study
@@ -192,9 +192,9 @@ def test_a_study_goes_on_with_the_engine_it_began_with(tmp_path, then):
         folder, small_config().model_copy(update=chosen), replace(table, fold=fold), about={}
     )
     folder = StudyFolder(folder.path)
-    assert with_engine(small_config(), folder).backbone.engine == then
-    assert with_engine(small_config(), StudyFolder(tmp_path / "none")) == small_config()
+    assert as_begun(small_config(), folder).backbone.engine == then
+    assert as_begun(small_config(), StudyFolder(tmp_path / "none")) == small_config()
     other = small_config(f"backbone.engine={'keras' if then == 'openvino' else 'openvino'}")
-    assert with_engine(other, folder) == other
+    assert as_begun(other, folder) == other
     with pytest.raises(StudyError, match=r"begun with other settings: backbone\.engine: "):
         check_unchanged(folder, other, table)

@@ -13,6 +13,7 @@ import numpy as np
 from tuner.arrays import Float64, Int64
 from tuner.confirm.decision import mean_macro_recall
 from tuner.confirm.sealed import SealedImages
+from tuner.confirm.verdict import gain_in_words
 from tuner.evaluation.comparison import macro_recall_difference
 from tuner.home.baselines import PLAIN
 from tuner.home.confirmation import Verdict, WithoutTwins
@@ -92,9 +93,8 @@ def _of_those_left(left: WithoutTwins, n_left: int, macro_recall: float) -> str:
     classes = f" of {left.n_classes} of {len(left.support)} classes" if n_gone else ""
     gain = ""
     if left.gain is not None and left.low is not None and left.high is not None:
-        points = ", ".join(f"{100 * x:+.1f}" for x in (left.gain, left.low, left.high))
-        gain, low, high = points.replace("-", "−").split(", ")
-        gain = f", {gain} points ({low} to {high}) over plain cross-entropy"
+        told = gain_in_words(left.gain, left.low, left.high)
+        gain = f", {told} over plain cross-entropy"
     return (
         f"Without them {n_left:,} {images} left{classes}: macro recall "
         f"{left.macro_recall:.3f} instead of {macro_recall:.3f}{gain}."

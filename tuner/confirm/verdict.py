@@ -81,19 +81,22 @@ def points(x: float) -> str:
     return f"{100 * x:+.1f}".replace("-", "−")
 
 
-def gain_in_words(difference: RecallDifference) -> str:
+def gain_in_words(gain: float, low: float, high: float) -> str:
     """Gain with its interval, ``+3.1 points (+0.4 to +5.8)``."""
-    low, high = points(difference.low), points(difference.high)
-    return f"{points(difference.gain)} points ({low} to {high})"
+    return f"{points(gain)} points ({points(low)} to {points(high)})"
+
+
+def _told(difference: RecallDifference) -> str:
+    return gain_in_words(difference.gain, difference.low, difference.high)
 
 
 def _gains(told: Comparisons, best_free: str) -> str:
     """Gains over cross-entropy, the published recipe and the best free baseline, a sentence."""
-    recipe = f"{gain_in_words(told[RECIPE])} over the published recipe, " if RECIPE in told else ""
+    recipe = f"{_told(told[RECIPE])} over the published recipe, " if RECIPE in told else ""
     return (
         "Gain in macro recall on the sealed test, with its 95 % interval: "
-        f"{gain_in_words(told[PLAIN])} over plain cross-entropy, {recipe}"
-        f"{gain_in_words(told[best_free])} over the best free baseline, {name_of(best_free)}."
+        f"{_told(told[PLAIN])} over plain cross-entropy, {recipe}"
+        f"{_told(told[best_free])} over the best free baseline, {name_of(best_free)}."
     )
 
 
@@ -104,7 +107,7 @@ def _of_cross_entropy(told: Comparisons, best_free: str, *, n_settings: int) -> 
         f"No better than plain cross-entropy: on fresh splits none of {n_settings} settings did "
         "better by more than one standard error.",
         f"On the sealed test its gain in macro recall over the best free baseline, {rival}, is "
-        f"{gain_in_words(gain)}, 95 % interval.",
+        f"{_told(gain)}, 95 % interval.",
     ]
     return parts + ([f"Use {rival}."] if gain.high < 0 else [])
 
@@ -113,7 +116,7 @@ def _no_better_than(told: Comparisons) -> str:
     """What else would have done, beside a setting that is better than cross-entropy."""
     if BALANCED not in told or told[BALANCED].low > 0:
         return ""
-    return f"But it is no better than balanced weights: {gain_in_words(told[BALANCED])}."
+    return f"But it is no better than balanced weights: {_told(told[BALANCED])}."
 
 
 def _needed(

@@ -40,8 +40,8 @@ class ImageTable:
         groups: int64 of shape (n_images,), ids of images that belong together; or None.
         is_grouped: Whether `groups` holds all that a study asks for: near-duplicates are found
             late. A study does not keep it.
-        listed_groups: Those that the source lists, where near-duplicates are to join them; or
-            None. A study does not keep them.
+        listed_groups: Those that the source lists, which near-duplicates may join; or None. A
+            study does not keep them.
         fold: int64 of shape (n_images,): 0 to n_folds - 1, or `TEST`. Empty until the images are
             split.
         root: Folder that paths are relative to, where the images were found; a study does not

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data.folder import class_depths, walk_folder
+from tuner.data.folder import class_depths
 from tuner.data.images import IMAGE_SUFFIXES
 from tuner.data.labels.rows import LABEL_SUFFIXES
 from tuner.data.sources import choose, split_part
@@ -118,12 +118,18 @@ def _has_images(names: Sequence[str], at: int, stems: set[str], folders: set[str
 
 
 def refuse_layout(
-    root: Path, *, source: str, include: Sequence[str], exclude: Sequence[str]
+    root: Path,
+    files: Sequence[str],
+    *,
+    source: str,
+    include: Sequence[str],
+    exclude: Sequence[str],
 ) -> None:
     """Raise where the folders right under a source are no classes, and name what was meant.
 
     Args:
         root: The folder.
+        files: POSIX paths of all files below it.
         source: As the user named it, for commands.
         include: Globs of files to take.
         exclude: Globs of files to leave out.
@@ -131,9 +137,7 @@ def refuse_layout(
     Raises:
         UsageError: With what the folders are, and the command for what was probably meant.
     """
-    files = walk_folder(root).files
-    images = [path for path in files if include or _suffix(path) in IMAGE_SUFFIXES]
-    chosen, _ = choose(sorted(images), include=include, exclude=exclude)
+    chosen = _images_among(files, include=include, exclude=exclude)
     tables = sorted(path for path in files if _suffix(path) in LABEL_SUFFIXES)
     tree = _tree(chosen)
     if not chosen:
@@ -164,17 +168,25 @@ def _pictures_inside(tables: Sequence[str], source: str) -> None:
         )
 
 
-def nested_classes(root: Path, *, include: Sequence[str], exclude: Sequence[str]) -> str:
+def _images_among(
+    files: Sequence[str], *, include: Sequence[str], exclude: Sequence[str]
+) -> list[str]:
+    images = [path for path in files if include or _suffix(path) in IMAGE_SUFFIXES]
+    return choose(sorted(images), include=include, exclude=exclude)[0]
+
+
+def nested_classes(
+    root: Path, files: Sequence[str], *, include: Sequence[str], exclude: Sequence[str]
+) -> str:
     """That the classes hold folders in turn, in a sentence; "" where they do not.
 
     Args:
         root: The folder.
+        files: POSIX paths of all files below it.
         include: Globs of files to take.
         exclude: Globs of files to leave out.
     """
-    files = walk_folder(root).files
-    images = [path for path in files if include or _suffix(path) in IMAGE_SUFFIXES]
-    paths, _ = choose(sorted(images), include=include, exclude=exclude)
+    paths = _images_among(files, include=include, exclude=exclude)
     depths = class_depths(paths, root=root)
     inner: dict[str, set[str]] = defaultdict(set)
     n_nested = 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from tuner.arrays import Float32
+from tuner.arrays import Float32, Int64
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates, find_near_duplicates
 from tuner.features.extract import ViewOf
 from tuner.features.source import FeatureSource
 
 
-def images_themselves(table: ImageTable) -> list[ViewOf]:
-    """Every image as a row of the bank, the sealed ones too: no label is asked, and no view."""
-    files = zip(table.paths, table.sha256, strict=True)
-    return [ViewOf(table.root / path, sha256, 0, table.rule) for path, sha256 in files]
+def images_themselves(table: ImageTable, images: Int64 | None = None) -> list[ViewOf]:
+    """Images as rows of the bank, without views; all of them, or some by their number.
+
+    The sealed ones, too: no label is asked.
+    """
+    chosen = range(table.n_images) if images is None else images
+    return [ViewOf(table.root / table.paths[i], table.sha256[i], 0, table.rule) for i in chosen]
 
 
 def has_features(source: FeatureSource, table: ImageTable) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tuner.arrays import Int64
 from tuner.config import (
     ColumnsConfig,
     DataConfig,
@@ -23,7 +24,7 @@ from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.image_table import ImageTable
 from tuner.data.labels.listing import LabelFile
 from tuner.data.labels.rows import is_label_source
-from tuner.data.near_duplicates.groups import divided_by_side, groups_of_paths
+from tuner.data.near_duplicates.groups import divided_by_side, groups_of_paths, joined_groups
 from tuner.data.reading import read_image_table, source_root
 from tuner.data.split import make_split
 from tuner.errors import DataError, StudyError
@@ -68,9 +69,10 @@ def read_images(
     group_by = config.data.group_by
     if isinstance(group_by, GroupPattern):
         table = replace(table, groups=groups_of_paths(table.paths, group_by.pattern))
+    listed = table.groups
     if group_by == AUTO:
-        return replace(table, groups=None, listed_groups=table.groups)
-    return replace(table, is_grouped=group_by != NEAR_DUPLICATES)
+        return replace(table, groups=None, listed_groups=listed)
+    return replace(table, listed_groups=listed, is_grouped=group_by != NEAR_DUPLICATES)
 
 
 def _group_column(data: DataConfig) -> str | None:
@@ -90,20 +92,21 @@ def _columns(data: DataConfig) -> ColumnsConfig | None:
     return data.columns.model_copy(update={"group": None})
 
 
-def settle_grouping(config: StudyConfig, home: Home) -> StudyConfig:
-    """The study with `data.group_by` as it holds for a study that begins or goes on.
+def as_begun(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
+    """The study with what its file leaves open as it was settled when the study began.
 
-    Earlier versions wrote null where nobody had asked for groups. A study that began so goes on
-    so; a new one keeps near-duplicates together.
+    That is the engine and, by ``auto`` or null, the groups: earlier versions wrote null where
+    nobody had asked for any. A study that began so goes on so; a new one keeps near-duplicates
+    together.
     """
-    asked = config.data.group_by
-    if asked is not None and asked != AUTO:
-        return config
-    folder = StudyFolder(home.studies / config.name)
-    begun = folder.config.data.group_by if folder.exists else AUTO
-    held = begun if begun is None or begun == AUTO else AUTO
-    data = config.data.model_copy(update={"group_by": held})
-    return config.model_copy(update={"data": data})
+    then = folder.config if folder.exists else None
+    data, backbone = config.data, config.backbone
+    if data.group_by in (None, AUTO):
+        is_old = then is not None and then.data.group_by is None
+        data = data.model_copy(update={"group_by": None if is_old else AUTO})
+    if backbone.engine == "auto" and then is not None:
+        backbone = backbone.model_copy(update={"engine": then.backbone.engine})
+    return config.model_copy(update={"data": data, "backbone": backbone})
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:
@@ -126,12 +129,17 @@ def asks_for_near_duplicates(config: StudyConfig) -> bool:
     return config.data.group_by in (AUTO, NEAR_DUPLICATES)
 
 
-def with_engine(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
-    """The study with the engine that it began with, where its file leaves that open."""
-    if config.backbone.engine != "auto" or not folder.exists:
-        return config
-    then = {"engine": folder.config.backbone.engine}
-    return config.model_copy(update={"backbone": config.backbone.model_copy(update=then)})
+def with_found_groups(config: StudyConfig, table: ImageTable, found: Int64 | None) -> ImageTable:
+    """The table in the groups that the study asks for.
+
+    Args:
+        config: The study, which asks for near-duplicates.
+        table: Its images, as they were read.
+        found: Groups of near-duplicates, int64 (n_images,); None where nobody has looked.
+    """
+    alone = config.data.group_by == NEAR_DUPLICATES and found is not None
+    groups = found if alone else joined_groups(found, table.listed_groups)
+    return replace(table, groups=groups, is_grouped=True)
 
 
 def is_grouped(config: StudyConfig, table: ImageTable) -> bool:

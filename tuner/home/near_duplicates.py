@@ -7,7 +7,6 @@ so does every result (`leak_of`).
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +16,10 @@ from tuner.config import StudyConfig
 from tuner.config.models import AUTO
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates
-from tuner.data.near_duplicates.groups import joined_groups
 from tuner.data.near_duplicates.leaks import SCHEMA, leak_facts, leak_places, leak_sentence
 from tuner.errors import SplitError
 from tuner.files import write_whole
-from tuner.home.founding import split_images
+from tuner.home.founding import split_images, with_found_groups
 from tuner.home.study_folder import StudyFolder
 
 _FILE = "near_duplicates.json"
@@ -96,13 +94,8 @@ def split_by_near_duplicates(
 ) -> ImageTable | SplitError:
     """The split that ``group_by: auto`` would make, or why there is none."""
     data = config.data.model_copy(update={"group_by": AUTO})
-    groups = joined_groups(
-        found.groups, table.groups if table.listed_groups is None else table.listed_groups
-    )
+    config = config.model_copy(update={"data": data})
     try:
-        return split_images(
-            config.model_copy(update={"data": data}),
-            replace(table, groups=groups, is_grouped=True),
-        )
+        return split_images(config, with_found_groups(config, table, found.groups))
     except SplitError as error:
         return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,15 +49,19 @@ class Doubt(NamedTuple):
         return max((self.other[k] - self.own[k] for k in list(self.own)[-1:]), default=-1.0)
 
 
-def labels_to_check(folder: StudyFolder) -> list[Doubt]:
+def labels_to_check(folder: StudyFolder, asked: Sequence[Record]) -> list[Doubt]:
     """Images whose near-duplicates have another label, the most doubtful first.
 
     Those of the sealed test are only named as twins: no model has answered them.
+
+    Args:
+        folder: The study.
+        asked: `judges` among its records.
     """
     pairs = conflicting_pairs(folder)
     if not pairs:
         return []
-    images, known = folder.images, _predictions(folder)
+    images, known = folder.images, _predictions(folder, asked)
     place = np.full(images.n_images, -1, dtype=np.int64)
     place[images.search] = np.arange(len(images.search))
     found = []
@@ -81,18 +85,16 @@ def labels_to_check(folder: StudyFolder) -> list[Doubt]:
     return sorted(found, key=lambda doubt: (-doubt.doubt, -doubt.likeness, doubt.image))
 
 
-def judges(folder: StudyFolder) -> list[Record]:
+def judges(records: list[Record]) -> list[Record]:
     """Who is asked: the winner, then cross-entropy with balanced weights."""
-    records = folder.records()
     best = winner(records)
     balanced = next((r for r in records if r.name == BALANCED and r.matrix), None)
     return [r for r in (best if best is not balanced else None, balanced) if r is not None]
 
 
-def labels_csv(folder: StudyFolder, doubts: list[Doubt]) -> str:
+def labels_csv(folder: StudyFolder, doubts: Sequence[Doubt], asked: Sequence[Record]) -> str:
     """The list as a table with a line for each image of a pair."""
     images, names = folder.images, folder.class_names
-    asked = judges(folder)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(
@@ -121,11 +123,11 @@ def _said(one: Doubt, key: str, names: list[str]) -> list[str]:
     return [names[one.predicted[key]], f"{one.own[key]:.3f}", f"{one.other[key]:.3f}"]
 
 
-def _predictions(folder: StudyFolder) -> Mapping[str, Float32]:
+def _predictions(folder: StudyFolder, asked: Sequence[Record]) -> Mapping[str, Float32]:
     """Out-of-fold log probabilities of the judges, (n_search_images, n_classes) each."""
     shape = (len(folder.images.search), len(folder.class_names))
     found = {}
-    for record in judges(folder):
+    for record in asked:
         try:
             table = load_log_prob(folder.records_path, record.name)
         except StudyError:

@@ -31,8 +31,8 @@ def as_page(study: Study) -> str:
         return page(title, paragraph("run() starts it"))
     trials = trials_of(study.folder)
     parts = ranking(trials, best=winner([trial.record for trial in trials]))
-    if study.leak:
-        parts.append(sentences([study.leak]))
+    if leak := study.leak:
+        parts.append(sentences([leak]))
     if done := study.confirmation:
         parts.append(paragraph(done.verdict.sentence, is_strong=True))
     return page(title, *parts)

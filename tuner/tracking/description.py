@@ -22,8 +22,7 @@ def describe(folder: StudyFolder, records: list[Record]) -> str:
     """Question, verdict, the best so far, data and class table, as Markdown."""
     parts = [
         _question(folder),
-        _leak(folder),
-        _verdict(folder),
+        *_trust(folder),
         _best(records),  # MLflow shows the first lines alone until it is asked for more
         _data(folder),
         _classes(folder, records),
@@ -43,16 +42,12 @@ def _question(folder: StudyFolder) -> str:
     return f"**{as_markdown(str(question).strip())}**" if str(question).strip() else ""
 
 
-def _verdict(folder: StudyFolder) -> str:
+def _trust(folder: StudyFolder) -> list[str]:
+    """What the split does to near-duplicates, unless the verdict begins with it; the verdict."""
     done = load_confirmation(folder)
-    return f"**{as_markdown(done.verdict.sentence)}**" if done else ""
-
-
-def _leak(folder: StudyFolder) -> str:
-    done, leak = load_confirmation(folder), leak_of(folder)
-    if done is not None and done.test.without_twins is not None:
-        return ""  # the verdict begins with it
-    return f"**{as_markdown(leak)}**" if leak else ""
+    is_said = done is not None and done.test.without_twins is not None
+    told = ["" if is_said else leak_of(folder), done.verdict.sentence if done else ""]
+    return [f"**{as_markdown(text)}**" for text in told if text]
 
 
 def _data(folder: StudyFolder) -> str:

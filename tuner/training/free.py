@@ -117,11 +117,29 @@ def evaluate_free(
 def out_of_fold(inputs: Inputs, key: str) -> Float64:
     """Out-of-fold log probabilities of one of `FITS`, float64 (n_images, n_classes)."""
     X = original_features(inputs)
-    log_prob = np.zeros((len(inputs.labels), inputs.n_classes))
-    for k in range(inputs.n_folds):
-        is_held_out = inputs.fold == k
-        predict = FITS[key](X[~is_held_out], inputs.labels[~is_held_out])
-        log_prob[is_held_out] = predict(X[is_held_out])
+    return out_of_folds(key, X, inputs.labels, inputs.fold, n_classes=inputs.n_classes)
+
+
+def out_of_folds(
+    key: str, features: Float32, labels: Int64, fold: Int64, *, n_classes: int
+) -> Float64:
+    """Log probabilities of each image by what was fitted to the other folds.
+
+    Args:
+        key: Of `FITS`.
+        features: float32 (n_images, n_features).
+        labels: int64 (n_images,), each class in every part that is fitted to.
+        fold: From 0, int64 (n_images,).
+        n_classes: Number of classes.
+
+    Returns:
+        float64 (n_images, n_classes).
+    """
+    log_prob = np.zeros((len(labels), n_classes))
+    for k in range(int(fold.max()) + 1):
+        is_held_out = fold == k
+        predict = FITS[key](features[~is_held_out], labels[~is_held_out])
+        log_prob[is_held_out] = predict(features[is_held_out])
     return log_prob
 
 

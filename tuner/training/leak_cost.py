@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.arrays import Float32, Int64
 from tuner.evaluation.metrics import confusion_matrix, macro_recall
-from tuner.training.free import FITS
+from tuner.training.free import FITS, out_of_folds
 
 MOST_IMAGES = 3000  # more tell no more, and a logistic regression of 20,000 takes minutes
 _RARE = 100  # images of a class below which all of them are taken
@@ -70,10 +70,7 @@ def some_groups(labels: Int64, groups: Int64, *, most: int = MOST_IMAGES) -> Int
 def _macro_recall(
     key: str, features: Float32, labels: Int64, fold: Int64, n_classes: int
 ) -> float:
-    predicted = np.zeros_like(labels)
-    for k in range(int(fold.max()) + 1):
-        is_held_out, is_trained = fold == k, (fold != k) & (fold >= 0)
-        predict = FITS[key](features[is_trained], labels[is_trained])
-        predicted[is_held_out] = predict(features[is_held_out]).argmax(axis=1)
     used = fold >= 0
-    return macro_recall(confusion_matrix(labels[used], predicted[used], n_classes=n_classes))
+    features, labels, fold = features[used], labels[used], fold[used]
+    log_prob = out_of_folds(key, features, labels, fold, n_classes=n_classes)
+    return macro_recall(confusion_matrix(labels, log_prob.argmax(axis=1), n_classes=n_classes))

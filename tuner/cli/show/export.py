@@ -36,8 +36,8 @@ def print_export(export: Export, study: Study, *, home: Path | None, is_chosen: 
     else:
         words = ["tuner", "confirm", study.name, *home_words(home)]
         say_step(console, "confirm", command(*words))
-    if study.leak:
-        warn(console, study.leak)
+    if leak := study.leak:
+        warn(console, leak)
     say(console, f"written to {export.path}")
     say_step(console, "train", command("tuner", "train", export.path, *home_words(home)))
 

@@ -60,8 +60,8 @@ def _print(found: Sequence[Mapping[str, Any]], one: Study | None) -> None:
         console.print()
         print_winner(one, console)
         _print_importances(one, console)
-    elif one.leak:
-        warn(console, one.leak)
+    elif leak := one.leak:
+        warn(console, leak)
     say_fact(console, "test", openings(len(one.folder.seal)))
 
 

@@ -24,8 +24,8 @@ def print_winner(study: Study, console: Console) -> None:
         say_fact(console, "free", values)
     n_settings = sum(r.kind != "confirm" for r in records)
     say(console, _caution(best, n_settings))
-    if study.leak:
-        warn(console, study.leak)
+    if leak := study.leak:
+        warn(console, leak)
     if done := study.confirmation:
         more = n_settings - done.n_search_settings
         since = f" ({more} settings have been added since)" if more else ""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from tuner.data.labels.class_names import plain_number
 from tuner.data.labels.columns import one_hot
+from tuner.data.labels.groups import words_of_name
 from tuner.data.labels.rows import Rows
 from tuner.errors import DataError
 from tuner.text import shortened, some
@@ -165,8 +166,7 @@ def _is_categorical(cells: Sequence[str]) -> bool:
 
 def _is_of_record(name: str) -> bool:
     """Whether a column's name says who or what a row is, and how large; not what it shows."""
-    words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-    return bool(words & _RECORD)
+    return not _RECORD.isdisjoint(words_of_name(name))
 
 
 def _are_one(names: Sequence[str], columns: dict[str, list[str]]) -> bool:

@@ -90,6 +90,16 @@ def said(proposal: GroupProposal) -> str:
 
 def _words(name: str) -> list[str]:
     """Words of a column's name, without the plural."""
-    found = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    words = [word.casefold() for word in found]
+    words = words_of_name(name)
     return [*words, *(word.removesuffix("s") for word in words)]
+
+
+def words_of_name(name: str) -> list[str]:
+    """Words of a column's name in small letters.
+
+    Example:
+        >>> words_of_name("lesion_ID"), words_of_name("PatientAge")
+        (['lesion', 'id'], ['patient', 'age'])
+    """
+    found = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return [word.casefold() for word in found]

@@ -27,21 +27,20 @@ _AS_MANY = 50  # files of one stem beyond which it is no name of a picture, but 
 _BLOCK = 4096
 _NO_DIRECTION = 1e-5  # of a feature's length: what rounding leaves of one that is the mean
 
+_RF = r"[._]rf[._][0-9a-zA-Z]{8,}"  # Roboflow: x_jpg.rf.HASH.jpg
+_ROBOFLOW = re.compile(rf"{_RF}$")
 # What tools append to the name of a copy. A counter in brackets is how file managers call copies,
 # and how people number photographs: that the name is the same proposes, and proves nothing.
 _COPY = re.compile(
-    r"""(?:
-        [._]rf[._][0-9a-zA-Z]{8,}                # Roboflow: x_jpg.rf.HASH.jpg
-      | [\s_-]*\(\d{1,3}\)                       # x (1).jpg
+    rf"""(?:
+        {_RF}
+      | [\s_-]*\(\d{{1,3}}\)                     # x (1).jpg
       | [\s_-]+(?:copy|kopie|copie)[\s_-]*\d*    # x - Copy.jpg, x_copy2.jpg
       | [\s_-]+aug(?:mented)?[\s_-]*\d*          # x_aug3.png
       | [\s_-]+(?:flip|flipped|mirror|mirrored|rot|rotated?|crop|cropped|hflip|vflip)[\s_-]*\d*
     )$""",
     re.VERBOSE | re.IGNORECASE,
 )
-
-
-_ROBOFLOW = re.compile(r"[._]rf[._][0-9a-zA-Z]{8,}$")
 
 
 class Pairs(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tuner.data.near_duplicates.leaks import side_name
 from tuner.home.near_duplicates import Pair, parted_pairs
-from tuner.report.labels import Doubt, labels_to_check
+from tuner.report.labels import Doubt, judges, labels_to_check
 from tuner.report.page.contents import Contents
 from tuner.report.page.examples import Picture, thumbnail
 
@@ -52,7 +53,7 @@ def parted(contents: Contents) -> list[Twins]:
 def doubts(contents: Contents) -> tuple[list[Twins], int]:
     """Pictures under two labels, the most doubtful first, each pair once; and how many pairs."""
     once: dict[tuple[int, int], Doubt] = {}
-    for one in labels_to_check(contents.folder):
+    for one in labels_to_check(contents.folder, judges(contents.records)):
         once.setdefault((min(one.image, one.twin), max(one.image, one.twin)), one)
     shown = [
         _twins(contents, Pair(one.image, one.twin, one.likeness), _said(contents, one))
@@ -66,9 +67,9 @@ def _twins(contents: Contents, pair: Pair, said: str) -> Twins:
 
     def side(image: int) -> Side:
         path = images.paths[image]
-        where = "sealed test" if images.is_test[image] else f"fold {images.fold[image]}"
         picture = thumbnail(contents.root, path, sha256=images.sha256[image], rule=images.rule)
-        return Side(path, picture, contents.class_names[images.labels[image]], where)
+        label = contents.class_names[images.labels[image]]
+        return Side(path, picture, label, side_name(images, image))
 
     return Twins((side(pair.first), side(pair.second)), pair.likeness, said)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tuner.arrays import Int64
 from tuner.config import StudyConfig
 from tuner.config.models import NEAR_DUPLICATES
 from tuner.data.image_table import ImageTable, exact_duplicates, label_conflicts
@@ -25,12 +24,11 @@ from tuner.features.engines.engine import hint_of, settled, words_of
 from tuner.ground import extract_images, find_backend, find_near_duplicates, find_weights
 from tuner.home import Home
 from tuner.home.founding import (
-    asks_for_near_duplicates,
+    as_begun,
     is_grouped,
     read_images,
-    settle_grouping,
     split_images,
-    with_engine,
+    with_found_groups,
     with_groups,
 )
 from tuner.home.free import FREE_TITLES
@@ -222,9 +220,8 @@ def check_study(
         SplitError: If a class is too small for the folds.
         UngroupedError: If near-duplicates are to be grouped and nobody has looked for them.
     """
-    config = settle_grouping(config, home)
     folder = StudyFolder(home.studies / config.name)
-    config = with_engine(config, folder)
+    config = as_begun(config, folder)
     with listener.status("reading images"):
         table = with_groups(config, read_images(config, home), folder)
     source = _source(config, home, listener, features=features)
@@ -237,11 +234,10 @@ def check_study(
                 do="extract them: check(features=True)",
             )
         is_blind = source is None or source.weights.kind == "random"
+        groups = None if found is None else found.groups
         if is_blind and config.data.group_by != NEAR_DUPLICATES:
-            groups = table.listed_groups
-        else:
-            groups = _groups(config, table, found)
-        table = replace(table, groups=groups, is_grouped=True)
+            groups = None
+        table = with_found_groups(config, table, groups)
     table = split_images(config, table)
     sheet = None
     if found is not None and len(found.first):
@@ -255,15 +251,6 @@ def check_study(
         with listener.status("what the leak is worth"):
             costs = _leak_costs(config, table, found, source)
     return Check(config=config, table=table, near_duplicates=found, sheet=sheet, leak_costs=costs)
-
-
-def _groups(config: StudyConfig, table: ImageTable, found: NearDuplicates | None) -> Int64 | None:
-    """The groups of a study of these images, as far as they are known."""
-    if found is None:
-        return table.listed_groups
-    if config.data.group_by == NEAR_DUPLICATES:
-        return found.groups
-    return joined_groups(found.groups, table.listed_groups)
 
 
 def cost_sentence(title: str, cost: LeakCost) -> str:
@@ -283,7 +270,7 @@ def _leak_costs(
 
     if source.weights.kind == "random" or table.is_shipped_test is not None:
         return {}
-    listed = table.groups if not asks_for_near_duplicates(config) else table.listed_groups
+    listed = table.listed_groups
     joined = joined_groups(found.groups, listed)
     if joined is None:
         return {}

@@ -127,17 +127,17 @@ def _propose(
     if data == "digits" or not root.is_dir() or as_is:
         return Proposal()
     include, exclude = given.get("include", ()), list(given.get("exclude", ()))
-    masks = find_masks(sorted(walk_folder(root).files)) if not include else None
+    files = sorted(walk_folder(root).files)
+    masks = find_masks(files) if not include else None
     globs = [glob for glob in masks.globs if glob not in exclude] if masks else []
-    refuse_layout(root, source=data, include=include, exclude=[*exclude, *globs])
-    nested = nested_classes(root, include=include, exclude=[*exclude, *globs])
+    exclude += globs
+    refuse_layout(root, files, source=data, include=include, exclude=exclude)
+    nested = nested_classes(root, files, include=include, exclude=exclude)
     said = [f"nested   {nested}"] if nested else []
     if not globs:
         return Proposal(said=tuple(said))
     said.append(f"masks    {masks}; left out by data.exclude, or taken with --as-is")
-    return Proposal(
-        {"exclude": [*exclude, *globs]}, {"exclude": f"{masks}; [] takes them"}, tuple(said)
-    )
+    return Proposal({"exclude": exclude}, {"exclude": f"{masks}; [] takes them"}, tuple(said))
 
 
 def _config(name: str, data: Mapping[str, Any]) -> StudyConfig:

@@ -9,6 +9,7 @@ from tuner.files import write_whole
 from tuner.home import Home
 from tuner.home.founding import data_root
 from tuner.home.listener import Listener
+from tuner.home.near_duplicates import conflicting_pairs
 from tuner.home.study_folder import StudyFolder
 
 
@@ -62,13 +63,16 @@ def keep_report(
 
 def _keep_labels(folder: StudyFolder, listener: Listener) -> None:
     """Write ``labels_to_check.csv`` into the study's folder where near-duplicates disagree."""
-    from tuner.report.labels import FILE, labels_csv, labels_to_check
+    from tuner.report.labels import FILE, judges, labels_csv, labels_to_check
 
-    doubts = labels_to_check(folder)
-    if not doubts:
+    if not conflicting_pairs(folder):
+        return
+    asked = judges(folder.records())
+    doubts = labels_to_check(folder, asked)
+    if not doubts:  # all of the sealed test
         return
     try:
-        write_whole(folder.path / FILE, labels_csv(folder, doubts))
+        write_whole(folder.path / FILE, labels_csv(folder, doubts, asked))
     except OSError as error:  # somebody else's home
         listener.warning(f"{FILE} cannot be written: {error.strerror or error}")
     else:

@@ -14,7 +14,7 @@ from tuner.errors import StudyError
 from tuner.files import turn
 from tuner.ground import Ground, find_weights, open_ground, say_leaks, start_device
 from tuner.home import Home
-from tuner.home.founding import data_root, settle_grouping, with_engine
+from tuner.home.founding import as_begun, data_root
 from tuner.home.listener import Listener
 from tuner.home.records import finished_trials
 from tuner.home.study_folder import StudyFolder, find_study
@@ -54,11 +54,10 @@ def run_study(
     """
     from tuner.search.database import is_shared
 
-    config = settle_grouping(config, home)
     folder, has_others = StudyFolder(home.studies / config.name), is_shared(storage_url)
     # What is left on the stack is done when this process has let go of the study.
     with _naming(home), ExitStack() as after, folder.locked(alone=not has_others):
-        config = with_engine(config, folder)
+        config = as_begun(config, folder)
         device = start_device(config, listener, find=where.find_device if where else None)
         from tuner.features.source import open_features
         from tuner.search.journal import open_storage
