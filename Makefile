@@ -43,7 +43,7 @@ quick: lint
 	$(PYTEST) -m 'not slow'
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) --durations 20
 	KERAS_BACKEND=jax $(PYTEST) tests/features tests/training
 
 endure: $(BIN)/.made-dev

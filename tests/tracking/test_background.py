@@ -103,11 +103,11 @@ def test_the_end_of_a_study_waits_for_a_slow_server_that_goes_on(study, troubles
 
     class Slow(Diary):
         def _note(self, what):
-            time.sleep(0.15)
+            time.sleep(0.6)
             super()._note(what)
 
     inner = Slow()
-    recorder = background(inner, troubles, flush_s=0.4)
+    recorder = background(inner, troubles, flush_s=2)
     recorder.open_study(study.folder)
     for number in range(3):
         recorder.record(study.folder, study.add(number=number))
@@ -285,18 +285,30 @@ def test_a_recorder_outlives_a_close_that_does_not_wait(study, troubles):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has no niceness of its own here")
-def test_the_thread_gives_way_and_no_other_does(study, troubles):
-    """Where cores are short, training goes first."""
+def test_recording_gives_way_to_training_and_to_nothing_else(study, troubles):
+    """Where cores are short, training goes first; at the end somebody waits for recording."""
     nice = {}
+
+    def own():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     class Asked(Diary):
         def open_study(self, folder):
-            nice["recorder"] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            nice.setdefault("beside training", []).append(own())
             super().open_study(folder)
 
-    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    recorder = background(Asked(), troubles)
-    recorder.open_study(study.folder)
-    recorder.close_study(study.folder, is_finished=True)
-    assert nice["recorder"] > before
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+        def close_study(self, folder, *, is_finished):
+            nice.setdefault("at the end", []).append(own())
+            super().close_study(folder, is_finished=is_finished)
+
+    before = own()
+    inner = Asked()
+    recorder = background(inner, troubles)
+    for _ in range(2):
+        inner.notes.clear()
+        recorder.open_study(study.folder)
+        until(lambda: inner.notes == ["open"])
+        recorder.close_study(study.folder, is_finished=True)
+        assert inner.notes == ["open", "finished"]
+    assert nice == {"beside training": [15, 15], "at the end": [before, before]}
+    assert own() == before

@@ -22,12 +22,13 @@ from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
+from tuner.features.engines.convert import give_back_memory
 from tuner.features.engines.whole_model import compile_model
 from tuner.model.archive import read_card
 from tuner.text import first_line, some
 
 _BATCH = 32
-_MOST_PIXELS = 64_000_000  # decoded and not yet resized; 200 MB, but always one picture
+_MOST_PIXELS = 64_000_000  # decoded and not yet resized; 256 MB, but always one picture
 _MAGIC = frozenset("*?[")
 
 
@@ -51,7 +52,8 @@ class Classifier:
 
     Attributes:
         class_names: In the order of every row of probabilities.
-        resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3).
+        resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3);
+            None where the image reader does it.
         classify: From there to probabilities, float32 (batch, n_classes), on the fastest engine.
         image_px: Side to which the image reader resizes, which gives the same pixels as
             `resize`; None for models of older studies, whose `resize` is another.
@@ -83,13 +85,13 @@ def load_classifier(path: Path) -> Classifier:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         small = model.get_layer("preprocess").input
         # Sizes differ between files: compiled for each, the backbone would take seconds a file.
-        found = Classifier(
-            tuple(map(str, names)),
-            keras.Model(model.input, small),
-            compile_model(keras.Model(small, model.output)),
-            **_reading(card),
-        )
+        reading = _reading(card)
+        resize = keras.Model(model.input, small) if reading["image_px"] is None else None
         fits = model.output.shape[-1] == len(names)
+        classify = compile_model(keras.Model(small, model.output))
+        found = Classifier(tuple(map(str, names)), resize, classify, **reading)
+        del model, small, resize
+        give_back_memory()
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
         reason = first_line(error)[:200]
         raise ExportError(
@@ -193,11 +195,17 @@ _Sized = tuple[str, "Float32 | str"]
 
 
 class _Read(NamedTuple):
-    """A file on its way: its pixels, or why there are none, and how many they will be."""
+    """A file on its way: its pixels, or why there are none, and how many it holds."""
 
     path: str
     decoded: Future[UInt8 | str]
     n_pixels: int
+    is_resized: bool
+
+    @property
+    def is_small(self) -> bool:
+        """Whether nothing is left of it but an image of the model's size."""
+        return self.is_resized and self.decoded.done()
 
 
 def _decoded_ahead(
@@ -209,11 +217,12 @@ def _decoded_ahead(
     reads: deque[_Read] = deque()
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
         while following or reads:
-            held = sum(read.n_pixels for read in reads)
+            held = sum(read.n_pixels for read in reads if not read.is_small)
             is_room = len(reads) < 2 * _BATCH and held + (following or ("", 0))[1] <= _MOST_PIXELS
             if following and (is_room or not reads):
                 path, n = following
-                reads.append(_Read(path, pool.submit(_decode, path, classifier), n))
+                decoded = pool.submit(_decode, path, classifier)
+                reads.append(_Read(path, decoded, n, classifier.image_px is not None))
                 following = next(waiting, None)
             else:
                 first = reads.popleft()

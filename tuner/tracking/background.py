@@ -70,6 +70,7 @@ class BackgroundRecorder:
         self._has_said = False
         self._is_closing = False
         self._worker: threading.Thread | None = None
+        self._gives_way = False  # whether the worker does
 
     def open_study(self, folder: StudyFolder) -> None:
         """Hand over that a study starts."""
@@ -84,6 +85,7 @@ class BackgroundRecorder:
         self._add(_Task("close", folder.path, is_finished=is_finished), folder)
         with self._changed:
             self._is_closing = True
+            self._start_worker(gives_way=False)  # there is no training left to give way to
             self._changed.notify_all()
             try:
                 self._wait_while_it_goes_on(folder)
@@ -120,18 +122,33 @@ class BackgroundRecorder:
     def _add(self, task: _Task, folder: StudyFolder) -> None:
         with self._changed:
             self._tasks.setdefault(task, folder)
-            if self._worker is None:
-                # A daemon, so that a server that never answers cannot keep the process alive.
-                self._worker = threading.Thread(target=self._work, name="recorder", daemon=True)
-                self._worker.start()
+            if not self._gives_way and not self._is_closing:
+                self._start_worker(gives_way=True)
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        _give_way()
+    def _start_worker(self, *, gives_way: bool) -> None:
+        """Let a thread take over; a thread that has given way once may not hurry again."""
+        # A daemon, so that a server that never answers cannot keep the process alive.
+        self._worker = threading.Thread(
+            target=self._work, args=(self._worker, gives_way), name="recorder", daemon=True
+        )
+        self._gives_way = gives_way
+        self._worker.start()
+
+    def _work(self, predecessor: threading.Thread | None, gives_way: bool) -> None:
+        if gives_way:
+            _give_way()
+        if predecessor is not None:
+            predecessor.join()
+        me = threading.current_thread()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._tasks)
-                self._changed.wait_for(lambda: self._is_closing, timeout=_LATER_S)
+                self._changed.wait_for(lambda: self._tasks or self._worker is not me)
+                self._changed.wait_for(
+                    lambda: self._is_closing or self._worker is not me, timeout=_LATER_S
+                )
+                if self._worker is not me:
+                    return
                 if not self._tasks:  # `close_study` did not wait
                     continue
                 task, folder = next(iter(self._tasks.items()))

@@ -283,6 +283,7 @@ def _is_transparent_bmp(picture: Image.Image) -> bool:
 def _on_white(picture: Image.Image) -> Image.Image:
     """Loaded picture of 8 bits as RGB on white."""
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        # Converting RGB to RGB copies, which is as much memory again as a large photograph takes.
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     paper = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(paper, picture.convert("RGBA")).convert("RGB")

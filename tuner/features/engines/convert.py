@@ -6,6 +6,9 @@ backend than TensorFlow it is made by a process of its own: ``python -m`` this m
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -38,6 +41,14 @@ def frozen_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> A
     """
     import tensorflow as tf
 
+    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
+    return tf.function(_frozen(model, before), autograph=False, input_signature=signature)
+
+
+def _frozen(model: Any, before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The model as a function to be traced, whose weights become constants of the graph."""
+    import tensorflow as tf
+
     parts = (model.trainable_variables, model.non_trainable_variables)
     values = [[ops.convert_to_numpy(v) for v in part] for part in parts]
 
@@ -46,8 +57,7 @@ def frozen_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> A
         found, _ = model.stateless_call(*constants, before(pixels), training=False)
         return ops.cast(found, "float32")
 
-    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
-    return tf.function(apply, autograph=False, input_signature=signature)
+    return apply
 
 
 def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape: Shape) -> None:
@@ -57,8 +67,8 @@ def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape:
         BankError: If the model cannot be written, or not be made on TensorFlow.
     """
     if keras.backend.backend() == "tensorflow":
-        graph = frozen_graph(model, before, shape=shape).get_concrete_function().graph
-        place.write_bytes(graph.as_graph_def().SerializeToString())
+        place.write_bytes(_graph_bytes(model, before, shape))
+        give_back_memory()
         return
     copy = place.with_suffix(".keras")
     model.save(copy)
@@ -79,6 +89,25 @@ def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape:
             f"the backbone cannot be converted on TensorFlow: {reason}",
             do="set backbone.engine: keras",
         )
+
+
+def give_back_memory() -> None:
+    """Return what loading and converting have freed; glibc would keep some 300 MB of it."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _graph_bytes(model: Any, before: Callable[[Any], Any], shape: Shape) -> bytes:
+    """The graph, serialized; a traced function would stay in memory with its weights."""
+    import tensorflow as tf
+
+    apply = _frozen(model, before)
+    with tf.Graph().as_default() as graph:
+        apply(tf.compat.v1.placeholder(tf.float32, shape, name="pixels"))
+    found: bytes = graph.as_graph_def().SerializeToString()
+    return found
 
 
 _BACKBONE = "tuner.features.backbone"
