@@ -55,6 +55,7 @@ def test_defaults_are_the_contract() -> None:
             "zoom": (0.8, 1.2),
             "flip": True,
             "cap": "largest",
+            "policy": "shared",
         },
         "training": {
             "mode": "bank",

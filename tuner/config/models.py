@@ -20,6 +20,7 @@ from tuner.config.validation import Rule
 from tuner.config.yaml_text import to_flow
 from tuner.errors import StudyFileError
 from tuner.evaluation.metrics import METRICS
+from tuner.imbalance.rows import Policy
 from tuner.setting import HYPERPARAMETERS, Hyperparameter
 
 _Number = TypeVar("_Number", int, float)
@@ -300,6 +301,9 @@ class AugmentationConfig(_Block):
     cap: Annotated[
         Literal["largest", "none"], BeforeValidator(lambda cap: "none" if cap is None else cap)
     ] = Field(default="largest", description="no class rises above the largest | none")
+    policy: Policy = Field(
+        default="shared", description="views in every class alike: shared | of rare ones: minority"
+    )
 
 
 class TrainingConfig(_Block):

@@ -76,6 +76,6 @@ def view_key(
     read = f":{rule.name}" if rule.name else ""
     if view == 0:
         return f"{sha256}:0{read}"
-    settings = augmentation.model_dump(mode="json", exclude={"cap"})
+    settings = augmentation.model_dump(mode="json", exclude={"cap", "policy"})
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{sha256}:{view}:{digest[:16]}{read}"

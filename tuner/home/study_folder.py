@@ -34,6 +34,7 @@ _YOUNGER = {
     ("data", "range"),
     ("backbone", "engine"),
     ("backbone", "model"),
+    ("augmentation", "policy"),
 }
 
 
