@@ -24,10 +24,7 @@ from typing import Any
 
 import numpy as np
 from _common import emit, image_files, machine_name, say
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from tuner.arrays import Int64
 from tuner.config import StudyConfig, parse_study
 from tuner.confirm.retest import fresh_folds
 from tuner.evaluation.metrics import class_table
@@ -40,12 +37,13 @@ from tuner.home.listener import Listener
 from tuner.setting import Setting
 from tuner.training.inputs import Inputs, redivided
 from tuner.training.trial import train_settings
+from tuner.training.view_probe import fit_probe
 
 STUDY = """
 name: {name}
 data: {{source: {source}, image_px: {image_px}, group_by: {group_by}}}
 """
-MULTIPLIERS, MODES, POLICIES = (0, 1, 2, 4, 8), ("none", "balanced"), ("minority", "shared")
+MULTIPLIERS, MODES, POLICIES = (0, 1, 2, 4, 8), ("balanced", "none"), ("minority", "shared")
 N_RAREST = 3
 
 
@@ -106,7 +104,7 @@ def ground_of(config: StudyConfig, place: Path) -> Ground:
 
 def settings() -> Iterator[Setting]:
     """Cross-entropy with each multiplier, weights and policy; without views both are the same."""
-    for multiplier, mode, policy in product(MULTIPLIERS, MODES, POLICIES):
+    for mode, multiplier, policy in product(MODES, MULTIPLIERS, POLICIES):
         if multiplier or policy == POLICIES[0]:
             yield Setting(0.0, 1.0, multiplier, mode, augmentation_policy=policy)
 
@@ -125,29 +123,19 @@ def score(setting: Setting, inputs: Inputs, *, config: StudyConfig) -> dict[str,
     }
 
 
-def fit_probe(inputs: Inputs, places: Int64) -> Any:
-    """A linear probe of images against a view of each: 1 where it takes a row for a view."""
-    has_view = places[inputs.row_of[places, 1] >= 0] if inputs.row_of.shape[1] > 1 else places[:0]
-    rows = np.concatenate([inputs.row_of[has_view, 0], inputs.row_of[has_view, 1]])
-    X, is_view = inputs.features(rows), np.repeat([0, 1], len(has_view))
-    scaler = StandardScaler().fit(X)
-    model = LogisticRegression(C=0.01, max_iter=1000).fit(scaler.transform(X), is_view)
-    return lambda rows: model.predict(scaler.transform(inputs.features(rows)))
-
-
 def probe_lines(inputs: Inputs) -> Iterator[dict[str, Any]]:
     """How well the probe tells views from images of other folds, and rare classes by that."""
     known, others = np.flatnonzero(inputs.fold != 0), np.flatnonzero(inputs.fold == 0)
-    probe = fit_probe(inputs, known)
-    views = inputs.row_of[others, 1]
-    told = [probe(inputs.row_of[others, 0]) == 0, probe(views[views >= 0]) == 1]
+    first = [inputs.features(inputs.row_of[known, view]) for view in (0, 1)]
+    probe = fit_probe(*first)
+    told = [probe(inputs.features(inputs.row_of[others, view])) == view for view in (0, 1)]
     counts = np.bincount(inputs.labels)
     rarest = np.argsort(counts, kind="stable")[:N_RAREST]
     for policy, multiplier in product(POLICIES, MULTIPLIERS[1:]):
         rows = np.atleast_2d(
             inputs.training_rows(others, multiplier=multiplier, capped=True, policy=policy)
         )
-        label, says_view = inputs.y[rows].ravel(), probe(rows.ravel())
+        label, says_view = inputs.y[rows].ravel(), probe(inputs.features(rows.ravel()))
         of_rare = says_view[np.isin(label, rarest)].mean()
         of_largest = says_view[label == counts.argmax()].mean()
         yield {
@@ -176,6 +164,9 @@ def lines_of(
         "images": len(chosen),
         "classes": inputs.n_classes,
         "image_px": config.data.image_px,
+        "hidden_units": config.training.hidden_units,
+        "fill": config.augmentation.fill,
+        "strength": config.augmentation.strength,
         "machine": machine_name(),
     }
     for found in probe_lines(inputs):
@@ -198,7 +189,8 @@ def lines_of(
 
 def key_of(line: dict[str, Any]) -> str:
     """What tells a line from the others."""
-    keys = ("benchmark", "data", "image_px", "policy", "multiplier", "weights", "seed")
+    about = ("data", "image_px", "hidden_units", "fill", "strength")
+    keys = ("benchmark", *about, "policy", "multiplier", "weights", "seed")
     return json.dumps([line.get(key) for key in keys])
 
 

@@ -298,6 +298,12 @@ class AugmentationConfig(_Block):
         default=(0.8, 1.2), description="each axis"
     )
     flip: bool = Field(default=True, description="left to right, half of the views")
+    strength: float = Field(
+        default=1.0, ge=0, le=2, description="of all four: 0.5 halves angles, shifts, zooms, flips"
+    )
+    fill: Literal["nearest", "reflect"] = Field(
+        default="nearest", description="beyond the border: nearest repeats it | reflect mirrors"
+    )
     cap: Annotated[
         Literal["largest", "none"], BeforeValidator(lambda cap: "none" if cap is None else cap)
     ] = Field(default="largest", description="no class rises above the largest | none")

@@ -35,6 +35,8 @@ _YOUNGER = {
     ("backbone", "engine"),
     ("backbone", "model"),
     ("augmentation", "policy"),
+    ("augmentation", "strength"),
+    ("augmentation", "fill"),
 }
 
 
