@@ -103,6 +103,7 @@ class Problem:
             self.rank[images],
             n_classes=self.n_classes,
             multiplier=params["augmentation_multiplier"],
+            policy="minority",
         )
         chosen, is_added = images[rows.images], rows.views > 0
         counts = np.bincount(self.labels[chosen], minlength=self.n_classes)

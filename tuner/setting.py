@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
+from tuner.imbalance.rows import Policy
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 
 Moves = Literal["operating point", "training"]
@@ -111,16 +112,22 @@ class Setting:
         alpha: Weight of the true-class term; with two classes, of the rarer class.
         augmentation_multiplier: Extra views per minority image.
         class_weight_mode: One of `imbalance.weights.CLASS_WEIGHT_MODES`.
+        augmentation_policy: Who is shown as views, of a baseline that has its own way; None for
+            that of the study.
     """
 
     gamma: float
     alpha: float
     augmentation_multiplier: int
     class_weight_mode: str
+    augmentation_policy: Policy | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values by name."""
-        return asdict(self)
+        """Plain values by name, the policy only where it is not the study's."""
+        found = asdict(self)
+        if self.augmentation_policy is None:
+            del found["augmentation_policy"]
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -131,11 +138,15 @@ class Setting:
             ValueError: If a value is none that a study may search.
             TypeError: If one is no number.
         """
-        return cls(**{name: h.checked(values[name]) for name, h in HYPERPARAMETERS.items()})
+        own = values.get("augmentation_policy")
+        if own is not None and own not in get_args(Policy):
+            raise ValueError(f"augmentation_policy {own!r} is unknown")
+        found = {name: h.checked(values[name]) for name, h in HYPERPARAMETERS.items()}
+        return cls(**found, augmentation_policy=own)
 
     def __str__(self) -> str:
         """Short form for tables and run names, ``γ1.80 α0.40 ×3 balanced``."""
         return " ".join(
             f"{h.symbol}{value:.2f}" if h.kind == "real" else f"{h.symbol}{value}"
-            for h, value in zip(HYPERPARAMETERS.values(), self.as_dict().values(), strict=True)
+            for h, value in ((h, getattr(self, name)) for name, h in HYPERPARAMETERS.items())
         )

@@ -54,7 +54,10 @@ def test_defaults_are_the_contract() -> None:
             "shift": 0.2,
             "zoom": (0.8, 1.2),
             "flip": True,
+            "strength": 1.0,
+            "fill": "nearest",
             "cap": "largest",
+            "policy": "shared",
         },
         "training": {
             "mode": "bank",

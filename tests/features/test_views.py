@@ -46,19 +46,17 @@ def picture(side=48):
     return np.where(bar[..., None], [10, 200, 90], np.stack([red, green, blue], -1))
 
 
-def resample(pixels, matrix):
+def resample(pixels, matrix, *, fill="nearest"):
     """One picture through the active backend."""
     transforms = keras_transform(matrix)[None]
-    found = apply_views(pixels[None].astype(np.float32), transforms)
+    found = apply_views(pixels[None].astype(np.float32), transforms, fill=fill)
     return ops.convert_to_numpy(found)[0]
 
 
-def scipy_resample(pixels, matrix):
+def scipy_resample(pixels, matrix, *, mode="nearest"):
     """The same by SciPy, float64, one channel at a time."""
     channels = [
-        ndimage.affine_transform(
-            pixels[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest"
-        )
+        ndimage.affine_transform(pixels[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode=mode)
         for c in range(3)
     ]
     return np.stack(channels, -1)
@@ -85,6 +83,15 @@ def test_views_are_scipys(parameters):
     np.testing.assert_allclose(
         resample(pixels, matrix), scipy_resample(pixels, matrix), rtol=0, atol=PIXEL_ATOL
     )
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS.keys())
+def test_reflected_views_are_scipys(parameters):
+    """With ``fill: reflect`` the picture is mirrored about its outermost pixels."""
+    matrix, pixels = affine_matrix(parameters, image_px=48), picture()
+    found = resample(pixels, matrix, fill="reflect")
+    expected = scipy_resample(pixels, matrix, mode="mirror")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=PIXEL_ATOL)
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS.keys())
@@ -218,6 +225,21 @@ def test_settings_scale_the_parameters():
     assert other.is_flipped == usual.is_flipped
 
 
+def test_strength_scales_all_four():
+    """Half of it halves angle and shift, takes the root of the zooms and half of the flips."""
+    files = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(400)]
+    half, none = AugmentationConfig(strength=0.5), AugmentationConfig(strength=0.0)
+    assert {view_parameters(file, 1, augmentation=none) for file in files} == {IDENTITY}
+    pairs = [[view_parameters(f, 1, augmentation=a) for a in (DEFAULT, half)] for f in files]
+    for usual, weak in pairs:
+        assert weak.rotation == pytest.approx(usual.rotation / 2)
+        assert weak.shift_y == pytest.approx(usual.shift_y / 2)
+        assert 0.8**0.5 <= weak.zoom_x <= 1.2**0.5
+        assert usual.is_flipped or not weak.is_flipped
+    n_flips = np.sum([[usual.is_flipped, weak.is_flipped] for usual, weak in pairs], axis=0)
+    assert n_flips[1] == pytest.approx(n_flips[0] / 2, rel=0.2)
+
+
 def test_views_depend_on_file_view_and_view_seed_alone():
     """Other file, other k or other view seed is another view; the study's seed is not."""
     base = view_parameters(SHA, 1, augmentation=DEFAULT)
@@ -260,16 +282,18 @@ def test_parameters_of_a_known_file_are_fixed():
 
 
 def test_key_changes_with_what_changes_the_view():
-    """Every setting of the views makes another name, the cap on rows does not."""
+    """Every setting of the views makes another name, those of rows do not."""
     others = [
         AugmentationConfig(view_seed=1),
         AugmentationConfig(rotation_deg=10.0),
         AugmentationConfig(shift=0.1),
         AugmentationConfig(zoom=(0.9, 1.2)),
         AugmentationConfig(flip=False),
+        AugmentationConfig(strength=0.5),
+        AugmentationConfig(fill="reflect"),
     ]
     keys = {view_key(SHA, 1, augmentation=a) for a in [DEFAULT, *others]}
     assert len(keys) == 1 + len(others)
-    uncapped = AugmentationConfig(cap="none")
-    assert view_key(SHA, 1, augmentation=uncapped) == view_key(SHA, 1, augmentation=DEFAULT)
+    for same in (AugmentationConfig(cap="none"), AugmentationConfig(policy="minority")):
+        assert view_key(SHA, 1, augmentation=same) == view_key(SHA, 1, augmentation=DEFAULT)
     assert {view_key(SHA, 0, augmentation=a) for a in others} == {f"{SHA}:0"}

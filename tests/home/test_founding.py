@@ -198,3 +198,24 @@ def test_a_study_goes_on_with_the_engine_it_began_with(tmp_path, then):
     assert as_begun(other, folder) == other
     with pytest.raises(StudyError, match=r"begun with other settings: backbone\.engine: "):
         check_unchanged(folder, other, table)
+
+
+def test_a_study_of_before_goes_on_with_views_of_rare_classes_alone(tmp_path):
+    """What was stored without the key began with `minority`; to ask for another is refused."""
+    table = table_of([f"{i}.png" for i in range(40)])
+    folder = StudyFolder(tmp_path / "studies" / "small")
+    begun = small_config("augmentation.policy=minority")
+    fold = np.arange(40) % 3 - 1
+    create_study_folder(folder, begun, replace(table, fold=fold), about={})
+    stored = folder.path / "study.yaml"
+    text = stored.read_text()
+    assert "  policy: minority\n" in text
+    stored.write_text(text.replace("  policy: minority\n", ""))  # as an earlier version wrote it
+    folder = StudyFolder(folder.path)
+    assert folder.config == begun
+    assert as_begun(small_config(), folder) == begun
+    other = small_config("augmentation.policy=shared")
+    assert as_begun(other, folder) == other
+    with pytest.raises(StudyError, match=r"augmentation\.policy: minority -> shared"):
+        check_unchanged(folder, other, table)
+    assert small_config().augmentation.policy == "shared"

@@ -73,7 +73,7 @@ def test_baselines_are_the_three_of_the_design(n_classes: int) -> None:
     assert list(baselines(n_classes=n_classes).items()) == [
         ("cross_entropy", Setting(0.0, plain, 0, "none")),
         ("balanced", Setting(0.0, plain, 0, "balanced")),
-        ("published_recipe", Setting(2.0, recipe, 4, "balanced")),
+        ("published_recipe", Setting(2.0, recipe, 4, "balanced", "minority")),
     ]
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from tuner.data.image_table import TEST, ImageTable
 from tuner.errors import BankError
 from tuner.features.bank import BankRows, FeatureBank
 from tuner.features.extract import ViewOf
-from tuner.imbalance.rows import training_rows, view_order
+from tuner.imbalance.rows import Policy, training_turns, view_order
 from tuner.search.study import Search, run_search
 from tuner.training.inputs import (
     Inputs,
@@ -145,26 +147,31 @@ def test_images_come_before_views(search: Search, small: Small) -> None:
     most=st.integers(0, 8),
     cap=st.sampled_from(["largest", "none"]),
     seed=st.integers(0, 99),
+    policy=st.sampled_from(["minority", "shared"]),
 )
 def test_wanted_views_cover_every_trial(
-    labels: list[int], n_folds: int, most: int, cap: str, seed: int
+    labels: list[int], n_folds: int, most: int, cap: str, seed: int, policy: Policy
 ) -> None:
     """Whatever multiplier, fold, baseline or final training: its views have been asked for."""
     y = np.array(labels)
     fold = np.random.default_rng(seed).permutation(np.arange(len(y)) % n_folds)
     config = small_config(f"search.augmentation_multiplier=[0, {most}]", f"augmentation.cap={cap}")
+    config = config.model_copy(
+        update={"augmentation": config.augmentation.model_copy(update={"policy": policy})}
+    )
     wanted = views_wanted(config, y, fold, n_classes=4)
     rank = view_order([str(label) for label in range(len(y))], view_seed=0)
     parts = [np.flatnonzero(fold != k) for k in range(n_folds)] + [np.arange(len(y))]
-    for multiplier in {*range(most + 1), 4}:  # 4: the published recipe
-        for images in parts:
-            rows = training_rows(
-                y[images],
-                rank[images],
-                n_classes=4,
-                multiplier=multiplier,
-                capped=cap == "largest",
-            )
+    asked = [*((m, policy) for m in range(most + 1)), (4, "minority")]  # the published recipe
+    for (multiplier, its_policy), images in itertools.product(asked, parts):
+        for rows in training_turns(
+            y[images],
+            rank[images],
+            n_classes=4,
+            multiplier=multiplier,
+            capped=cap == "largest",
+            policy=its_policy,
+        ):
             assert (rows.views <= wanted[images[rows.images]]).all()
 
 
@@ -175,9 +182,9 @@ def test_every_multiplier_finds_its_rows(search: Search) -> None:
     parts = [np.flatnonzero(inputs.fold != k) for k in range(inputs.n_folds)] + [everything]
     places, views = np.nonzero(inputs.row_of >= 0)
     place_of = dict(zip(inputs.row_of[places, views], places, strict=True))
-    for part in parts:
-        for multiplier in range(9):
-            rows = inputs.training_rows(part, multiplier=multiplier, capped=True)
+    for part, multiplier, policy in itertools.product(parts, range(9), get_args(Policy)):
+        found = inputs.training_rows(part, multiplier=multiplier, capped=True, policy=policy)
+        for rows in np.atleast_2d(found):
             assert (rows >= 0).all()
             assert {place_of[row] for row in rows} == set(part)
 

@@ -78,7 +78,7 @@ def test_rows_and_weights_are_those_of_the_setting(search: Search, mode: str) ->
         assert outcome.rows[k] == expected.tolist()
         weight = class_weights(expected, mode, beta=0.999)
         np.testing.assert_allclose(outcome.class_weights[k], weight)
-        assert np.bincount(inputs.y[folds[k].head.rows]).tolist() == expected.tolist()
+        assert np.bincount(inputs.y[folds[k].head.turns[0]]).tolist() == expected.tolist()
 
 
 def test_cap_none_lifts_the_limit(small: Small) -> None:
@@ -107,7 +107,7 @@ def test_final_training_has_a_stream_of_its_own(search: Search) -> None:
     folds = fold_heads(RECIPE, search.inputs, config=search.config)
     assert head.key == (0, 0)
     assert head.key not in {fold.head.key for fold in folds}
-    assert training_counts(head, search.inputs).sum() == len(head.rows)
+    assert training_counts(head, search.inputs).sum() == head.turns.shape[1]
 
 
 def test_matrix_and_scores_are_those_of_the_out_of_fold_table(search: Search) -> None:

@@ -20,6 +20,7 @@ from tuner.config.validation import Rule
 from tuner.config.yaml_text import to_flow
 from tuner.errors import StudyFileError
 from tuner.evaluation.metrics import METRICS
+from tuner.imbalance.rows import Policy
 from tuner.setting import HYPERPARAMETERS, Hyperparameter
 
 _Number = TypeVar("_Number", int, float)
@@ -297,9 +298,18 @@ class AugmentationConfig(_Block):
         default=(0.8, 1.2), description="each axis"
     )
     flip: bool = Field(default=True, description="left to right, half of the views")
+    strength: float = Field(
+        default=1.0, ge=0, le=2, description="of all four: 0.5 halves angles, shifts, zooms, flips"
+    )
+    fill: Literal["nearest", "reflect"] = Field(
+        default="nearest", description="beyond the border: nearest repeats it | reflect mirrors"
+    )
     cap: Annotated[
         Literal["largest", "none"], BeforeValidator(lambda cap: "none" if cap is None else cap)
     ] = Field(default="largest", description="no class rises above the largest | none")
+    policy: Policy = Field(
+        default="shared", description="views in every class alike: shared | of rare ones: minority"
+    )
 
 
 class TrainingConfig(_Block):

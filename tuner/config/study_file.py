@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,7 +16,11 @@ from tuner.config.yaml_tree import read_tree
 from tuner.errors import StudyFileError
 from tuner.text import escaped
 
-_BEFORE = {"engine": None}  # of the backbone, in studies from before there was such a key
+# What studies did from before there was such a key.
+_BEFORE: Mapping[str, Mapping[str, Any]] = {
+    "backbone": {"engine": None},
+    "augmentation": {"policy": "minority"},
+}
 
 MAX_BYTES = 256 * 1024  # a study file is a page of text; PyYAML is slow on more
 
@@ -61,9 +66,13 @@ def parse_stored(text: str, *, source: str) -> StudyConfig:
         StudyFileError: With every problem in it.
     """
     config = parse_study(text, source=source)
-    stored = yaml.safe_load(text).get("backbone") or {}
-    then = {key: value for key, value in _BEFORE.items() if key not in stored}
-    return config.model_copy(update={"backbone": config.backbone.model_copy(update=then)})
+    stored = yaml.safe_load(text)
+    then = {}
+    for block, values in _BEFORE.items():
+        known = stored.get(block) or {}
+        older = {key: value for key, value in values.items() if key not in known}
+        then[block] = getattr(config, block).model_copy(update=older)
+    return config.model_copy(update=then)
 
 
 def dump_study(config: StudyConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -59,18 +60,24 @@ def preprocessing_of(backbone: Any) -> Callable[[Any], Any]:
     return as_they_are if backbone.name == OWN_NAME else preprocess
 
 
-def apply_views(pixels: Any, transforms: Any) -> Any:
-    """One affine resample of each image, bilinear, edges repeated.
+# What Keras calls the fill of `augmentation.fill`. Its own "reflect" shows the edge twice, which
+# OpenVINO cannot do on this grid.
+_FILL = {"nearest": "nearest", "reflect": "mirror"}
+
+
+def apply_views(pixels: Any, transforms: Any, *, fill: str = "nearest") -> Any:
+    """One affine resample of each image, bilinear.
 
     Args:
         pixels: RGB, (batch, image_px, image_px, 3), 0..255.
         transforms: `views.keras_transform` of each image, float32 (batch, 8).
+        fill: Beyond the border: "nearest" repeats the edge, "reflect" mirrors the image about it.
 
     Returns:
         float32 of the shape of `pixels`, 0..255.
     """
     return ops.image.affine_transform(
-        ops.cast(pixels, "float32"), transforms, interpolation="bilinear", fill_mode="nearest"
+        ops.cast(pixels, "float32"), transforms, interpolation="bilinear", fill_mode=_FILL[fill]
     )
 
 
@@ -79,6 +86,7 @@ class Extractor:
 
     Args:
         backbone: `build_backbone`'s model.
+        fill: Of its views, `augmentation.fill`.
 
     Attributes:
         in_flight: One batch is computed while the next is put together.
@@ -86,10 +94,11 @@ class Extractor:
 
     in_flight = 2
 
-    def __init__(self, backbone: Any) -> None:
+    def __init__(self, backbone: Any, *, fill: str = "nearest") -> None:
         # Apart: one compilation of the backbone serves images and views alike, and XLA does not
         # weave the resampling into the first convolution (a fifth slower on JAX and CPU).
-        self._features, self._views = self._compiled(backbone), _compile_graph(apply_views)
+        self._features = self._compiled(backbone)
+        self._views = _compile_graph(partial(apply_views, fill=fill))
         self._images = _compile_graph(lambda pixels: ops.cast(pixels, "float32"))
 
     def _compiled(self, backbone: Any) -> Callable[[Any], Any]:

@@ -106,18 +106,18 @@ class FeatureSource:
         asked = self.config.backbone
         if self.kept:
             return self.kept[0]
-        backbone = self.backbone()
+        backbone, fill = self.backbone(), self.config.augmentation.fill
         if asked.engine is None:
-            return Extractor(backbone)
+            return Extractor(backbone, fill=fill)
         if asked.engine == "openvino":
             from tuner.features.engines.openvino_model import OpenVinoEngine
 
-            self.kept.append(OpenVinoEngine(backbone))
+            self.kept.append(OpenVinoEngine(backbone, fill=fill))
             return self.kept[0]
         from tuner.features.engines.keras_graph import keras_engine
 
         is_float32 = asked.precision == "float32"
-        return keras_engine(backbone, device=self.device.kind, is_float32=is_float32)
+        return keras_engine(backbone, device=self.device.kind, is_float32=is_float32, fill=fill)
 
     @property
     def engine_words(self) -> str:

@@ -12,6 +12,8 @@ from tuner.arrays import Float32, Float64
 from tuner.config import AugmentationConfig
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 
+_AS_BEFORE = {"strength": 1.0, "fill": "nearest"}
+
 
 class ViewParameters(NamedTuple):
     """One affine view: angle in radians, shifts as shares of the side, zooms, flip."""
@@ -32,15 +34,17 @@ def view_parameters(sha256: str, view: int, *, augmentation: AugmentationConfig)
     text = f"{augmentation.view_seed}:{sha256}:{view}".encode()
     digest = hashlib.shake_256(text).digest(6 * 8)
     u = np.frombuffer(digest, dtype="<u8").astype(np.float64) / 2.0**64
-    turn = np.deg2rad(augmentation.rotation_deg)
-    low, high = augmentation.zoom
+    strength = augmentation.strength
+    turn, shift = np.deg2rad(augmentation.rotation_deg) * strength, augmentation.shift * strength
+    # A power: half as strong, twice in a row, is a zoom in full; and no zoom turns negative.
+    low, high = (zoom**strength for zoom in augmentation.zoom)
     return ViewParameters(
         rotation=float(turn * (2 * u[0] - 1)),
-        shift_y=float(augmentation.shift * (2 * u[1] - 1)),
-        shift_x=float(augmentation.shift * (2 * u[2] - 1)),
+        shift_y=float(shift * (2 * u[1] - 1)),
+        shift_x=float(shift * (2 * u[2] - 1)),
         zoom_y=float(low + (high - low) * u[3]),
         zoom_x=float(low + (high - low) * u[4]),
-        is_flipped=bool(augmentation.flip and u[5] < 0.5),
+        is_flipped=bool(augmentation.flip and u[5] < 0.5 * min(strength, 1.0)),
     )
 
 
@@ -76,6 +80,10 @@ def view_key(
     read = f":{rule.name}" if rule.name else ""
     if view == 0:
         return f"{sha256}:0{read}"
-    settings = augmentation.model_dump(mode="json", exclude={"cap"})
+    settings = augmentation.model_dump(mode="json", exclude={"cap", "policy"})
+    # Keys that came later say nothing where they change nothing: banks of before stay valid.
+    for name, value in _AS_BEFORE.items():
+        if settings[name] == value:
+            del settings[name]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{sha256}:{view}:{digest[:16]}{read}"

@@ -95,9 +95,9 @@ def _columns(data: DataConfig) -> ColumnsConfig | None:
 def as_begun(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
     """The study with what its file leaves open as it was settled when the study began.
 
-    That is the engine and, by ``auto`` or null, the groups: earlier versions wrote null where
-    nobody had asked for any. A study that began so goes on so; a new one keeps near-duplicates
-    together.
+    That is the engine, who is shown as views and, by ``auto`` or null, the groups: earlier
+    versions wrote null where nobody had asked for any. A study that began so goes on so; a new one
+    keeps near-duplicates together.
     """
     then = folder.config if folder.exists else None
     data, backbone = config.data, config.backbone
@@ -106,7 +106,11 @@ def as_begun(config: StudyConfig, folder: StudyFolder) -> StudyConfig:
         data = data.model_copy(update={"group_by": None if is_old else AUTO})
     if backbone.engine == "auto" and then is not None:
         backbone = backbone.model_copy(update={"engine": then.backbone.engine})
-    return config.model_copy(update={"data": data, "backbone": backbone})
+    augmentation = config.augmentation
+    if then is not None and "policy" not in augmentation.model_fields_set:
+        augmentation = augmentation.model_copy(update={"policy": then.augmentation.policy})
+    blocks = {"data": data, "backbone": backbone, "augmentation": augmentation}
+    return config.model_copy(update=blocks)
 
 
 def with_groups(config: StudyConfig, table: ImageTable, folder: StudyFolder) -> ImageTable:

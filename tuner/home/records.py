@@ -147,7 +147,9 @@ def save_record(folder: Path, record: Record, *, log_prob: NDArray[np.floating] 
         write_whole(table, _npz(log_prob))
     else:
         table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
-    text = json.dumps(asdict(record), indent=1, allow_nan=False)
+    text = json.dumps(
+        asdict(record) | {"params": record.params.as_dict()}, indent=1, allow_nan=False
+    )
     write_whole(folder / f"{record.name}.json", text)
 
 

@@ -34,6 +34,9 @@ _YOUNGER = {
     ("data", "range"),
     ("backbone", "engine"),
     ("backbone", "model"),
+    ("augmentation", "policy"),
+    ("augmentation", "strength"),
+    ("augmentation", "fill"),
 }
 
 

@@ -18,7 +18,7 @@ from optuna.trial import create_trial
 from tuner.config import StudyConfig
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.home.records import Record
-from tuner.search.space import distributions, is_inside
+from tuner.search.space import distributions, is_inside, is_own
 from tuner.setting import HYPERPARAMETERS, Moves
 
 GROUPS = {  # by what they move: choices, which move it most, before numbers
@@ -69,7 +69,7 @@ def importances(records: Sequence[Record], config: StudyConfig) -> Importances |
     """
     complete = [r for r in records if r.kind != "confirm" and r.state == "complete"]
     space = distributions(config, n_classes=len(complete[0].matrix)) if complete else {}
-    used = [r for r in complete if is_inside(r.params, space)]
+    used = [r for r in complete if is_inside(r.params, space) and is_own(r.params, config)]
     values = np.array([r.value for r in used], dtype=np.float64)
     if len(used) < _LEAST or np.ptp(values) == 0:
         return None
@@ -77,7 +77,9 @@ def importances(records: Sequence[Record], config: StudyConfig) -> Importances |
     study = optuna.create_study(direction="maximize")
     for record in used:
         trial = create_trial(
-            value=record.value, params=record.params.as_dict(), distributions=dict(space)
+            value=record.value,
+            params={name: record.params.as_dict()[name] for name in space},
+            distributions=dict(space),
         )
         study.add_trial(trial)
     found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=_SEED))

@@ -28,6 +28,11 @@ def is_inside(params: Setting, space: Mapping[str, BaseDistribution]) -> bool:
     return all(_contains(space[name], values[name]) for name in space)
 
 
+def is_own(params: Setting, config: StudyConfig) -> bool:
+    """Whether a setting shows views as the study does; a baseline may have a way of its own."""
+    return params.augmentation_policy in (None, config.augmentation.policy)
+
+
 def _distribution(h: Hyperparameter, values: tuple[Any, ...]) -> BaseDistribution:
     if h.kind == "choice":
         return CategoricalDistribution(values)

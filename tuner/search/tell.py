@@ -7,7 +7,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.home.records import Record
-from tuner.search.space import is_inside
+from tuner.search.space import is_inside, is_own
 from tuner.search.state import Search
 
 _STATES = {
@@ -52,11 +52,21 @@ def _tell(search: Search, trial: optuna.trial.Trial, record: Record) -> None:
 
 
 def teach_baseline(search: Search, record: Record) -> None:
-    """Give a complete baseline inside the space to the sampler, once."""
+    """Give a complete baseline inside the space to the sampler, once.
+
+    One with a way of its own to show views says nothing of the study's settings: it takes its
+    number, as a failed trial, which no sampler looks at.
+    """
     trials = search.study.get_trials(deepcopy=False)
     is_told = any(trial.user_attrs.get("baseline") == record.name for trial in trials)
-    if record.state == "complete" and not is_told and is_inside(record.params, search.space):
-        _add(search, record, user_attrs={"baseline": record.name})
+    if record.state != "complete" or is_told or not is_inside(record.params, search.space):
+        return
+    attrs: dict[str, str | None] = {"baseline": record.name}
+    if is_own(record.params, search.config):
+        _add(search, record, user_attrs=attrs)
+    else:
+        reason = f"augmentation.policy: {record.params.augmentation_policy}, not the study's"
+        _add(search, record, user_attrs={**attrs, "failed": reason}, state=TrialState.FAIL)
 
 
 def restore_trials(search: Search) -> int:
@@ -78,12 +88,19 @@ def restore_trials(search: Search) -> int:
     return restored
 
 
-def _add(search: Search, record: Record, *, user_attrs: dict[str, str | None]) -> None:
+def _add(
+    search: Search,
+    record: Record,
+    *,
+    user_attrs: dict[str, str | None],
+    state: TrialState | None = None,
+) -> None:
+    state = _STATES[record.state] if state is None else state
     search.study.add_trial(
         create_trial(
-            state=_STATES[record.state],
-            value=record.value if record.state != "failed" else None,
-            params=record.params.as_dict(),
+            state=state,
+            value=record.value if state != TrialState.FAIL else None,
+            params={name: record.params.as_dict()[name] for name in search.space},
             distributions=dict(search.space),
             intermediate_values=dict(enumerate(_reports(search, record))),
             constraints=record.constraints or None,

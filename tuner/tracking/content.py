@@ -140,6 +140,7 @@ def record_params(folder: StudyFolder, record: Record) -> dict[str, str]:
     """Setting of a record's run: the setting and all else that decides its numbers."""
     config, about = folder.config, folder.about
     values: dict[str, Any] = {
+        "augmentation_policy": config.augmentation.policy,
         **record.params.as_dict(),
         "study_seed": config.seed,
         "view_seed": config.augmentation.view_seed,

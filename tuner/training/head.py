@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ class Head:
     """What one head is trained with.
 
     Attributes:
-        rows: Rows of the feature matrix to train on, int64 (n_rows,).
+        rows: Rows of the feature matrix to train on, int64 (n_rows,), or (n_turns, n_rows) where
+            a pass through them is followed by one through others of the same images.
         gamma: Focusing exponent of the focal loss.
         terms: Factors of its two terms.
         class_weight: Weight per class, float (n_classes,).
@@ -33,6 +35,11 @@ class Head:
     terms: FocalTerms
     class_weight: NDArray[np.floating]
     key: tuple[int, ...]
+
+    @property
+    def turns(self) -> Int64:
+        """The rows of each turn, int64 (n_turns, n_rows)."""
+        return np.atleast_2d(self.rows)
 
 
 class FoldHead(NamedTuple):
@@ -87,19 +94,20 @@ class RowOrder:
     """Endless row order: a permutation that runs on over epochs, drawn anew when used up.
 
     Args:
-        rows: Rows to order, int64 (n_rows,).
+        rows: Rows to order, int64 (n_rows,), or (n_turns, n_rows), of which each permutation takes
+            the next, and after the last the first.
         key: Integers that key the permutations.
     """
 
     def __init__(self, rows: Int64, key: Sequence[int]) -> None:
-        if not len(rows):
+        if not rows.size:
             raise ValueError("a head needs at least one row to train on")
-        self._rows, self._rng = rows, np.random.default_rng([*key, 1])
-        self._left = rows[:0]
+        self._turns, self._rng = cycle(np.atleast_2d(rows)), np.random.default_rng([*key, 1])
+        self._left = np.empty(0, dtype=np.int64)
 
     def take(self, n: int) -> Int64:
         """The next n rows, int64 (n,)."""
         while len(self._left) < n:
-            self._left = np.concatenate([self._left, self._rng.permutation(self._rows)])
+            self._left = np.concatenate([self._left, self._rng.permutation(next(self._turns))])
         taken, self._left = self._left[:n], self._left[n:]
         return taken

@@ -18,7 +18,7 @@ from tuner.features.device import free_bytes
 from tuner.features.extract import ViewOf
 from tuner.features.views import view_key
 from tuner.home.baselines import baselines
-from tuner.imbalance.rows import training_rows, view_order, views_needed
+from tuner.imbalance.rows import Policy, training_turns, view_order, views_needed
 from tuner.training.images.batches import LiveImages
 
 
@@ -90,16 +90,24 @@ class Inputs:
             raise ValueError("these inputs hold features only, no images")
         return self.live
 
-    def training_rows(self, places: Int64, *, multiplier: int, capped: bool) -> Int64:
-        """Rows that the images at these places are trained on, added views and all, int64 (n,)."""
-        chosen = training_rows(
+    def training_rows(
+        self, places: Int64, *, multiplier: int, capped: bool, policy: Policy
+    ) -> Int64:
+        """Rows that the images at these places are trained on, added views and all.
+
+        Returns:
+            int64 (n,), or (n_turns, n) where who is shown as a view changes from turn to turn.
+        """
+        turns = training_turns(
             self.labels[places],
             self.rank[places],
             n_classes=self.n_classes,
             multiplier=multiplier,
             capped=capped,
+            policy=policy,
         )
-        return self.row_of[places[chosen.images], chosen.views]
+        rows = np.stack([self.row_of[places[turn.images], turn.views] for turn in turns])
+        return rows[0] if len(rows) == 1 else rows
 
 
 def views_wanted(
@@ -125,16 +133,18 @@ def views_wanted(
     Returns:
         Number of views beside the image itself, int64 (n_images,).
     """
-    multiplier = max(
-        config.search.augmentation_multiplier[1],
-        *(p.augmentation_multiplier for p in baselines(n_classes=n_classes).values()),
-    )
-    capped = config.augmentation.cap == "largest"
+    augmentation = config.augmentation
+    asked = {(config.search.augmentation_multiplier[1], augmentation.policy)} | {
+        (p.augmentation_multiplier, p.augmentation_policy or augmentation.policy)
+        for p in baselines(n_classes=n_classes).values()
+    }
+    capped = augmentation.cap == "largest"
     parts = [labels[f != k] for f in (fold, *other_folds) for k in range(int(f.max()) + 1)]
     most = np.max(
         [
-            views_needed(part, n_classes=n_classes, multiplier=multiplier, capped=capped)
+            views_needed(part, n_classes=n_classes, multiplier=m, capped=capped, policy=policy)
             for part in [*parts, labels]
+            for m, policy in asked
         ],
         axis=0,
     )

@@ -122,9 +122,10 @@ def make_head(
         places,
         multiplier=setting.augmentation_multiplier,
         capped=config.augmentation.cap == "largest",
+        policy=setting.augmentation_policy or config.augmentation.policy,
     )
     weight = class_weights(
-        np.bincount(inputs.y[rows], minlength=inputs.n_classes),
+        row_counts(rows, inputs),
         setting.class_weight_mode,
         beta=config.training.effective_number_beta,
     )
@@ -136,7 +137,12 @@ def make_head(
 
 def training_counts(head: Head, inputs: Inputs) -> Int64:
     """Rows per class that a head is trained on, added views and all, int64 (n_classes,)."""
-    return np.bincount(inputs.y[head.rows], minlength=inputs.n_classes)
+    return row_counts(head.rows, inputs)
+
+
+def row_counts(rows: Int64, inputs: Inputs) -> Int64:
+    """Rows per class, the same in every turn, int64 (n_classes,)."""
+    return np.bincount(inputs.y[np.atleast_2d(rows)[0]], minlength=inputs.n_classes)
 
 
 def objective_value(matrix: Int64, *, config: StudyConfig) -> float:

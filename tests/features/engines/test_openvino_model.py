@@ -59,12 +59,13 @@ def test_both_engines_agree(engine, extractor, pixels, transforms, part):
     assert np.ptp(expected, axis=0).max() > 100 * RTOL * abs(expected).max()
 
 
-def test_views_are_resampled_alike(pixels, transforms):
-    """The resample is Keras's affine transform: bilinear, edges repeated."""
+@pytest.mark.parametrize("fill", ["nearest", "reflect"])
+def test_views_are_resampled_alike(pixels, transforms, fill):
+    """The resample is Keras's affine transform: bilinear, edges repeated or mirrored."""
     from tuner.features.engines.openvino_model import CompiledModel, _views
 
-    found = CompiledModel(_views(pixels.shape), None)(pixels, transforms)
-    expected = np.asarray(apply_views(pixels, transforms))
+    found = CompiledModel(_views(pixels.shape, fill=fill), None)(pixels, transforms)
+    expected = np.asarray(apply_views(pixels, transforms, fill=fill))
     np.testing.assert_allclose(found, expected, rtol=0, atol=GREY_LEVELS)
     assert abs(expected - pixels).mean() > 1
 

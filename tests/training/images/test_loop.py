@@ -18,7 +18,7 @@ from tuner.features.bank import FeatureBank
 from tuner.features.extract import ViewOf, fill_bank
 from tuner.features.views import view_key
 from tuner.features.weights.resolve import resolve_weights
-from tuner.imbalance.rows import training_rows, view_order
+from tuner.imbalance.rows import training_turns, view_order
 from tuner.training.bank.folds import train_trials
 from tuner.training.head import FoldHead, Head
 from tuner.training.images.batches import Batches, LiveImages
@@ -27,6 +27,7 @@ from tuner.training.images.model import build_live_model
 from tuner.training.losses import focal_terms
 
 IMAGE_PX, STEPS, N_CLASSES = 32, 3, 3
+STEPS_AROUND = 4  # of an epoch, so that all rows come round
 AUGMENTATION = AugmentationConfig()
 TRAINING = TrainingConfig(hidden_units=16, batch_size=8, epochs=3, learning_rate=1e-4)
 # Of a probability: the backbone adds up in another order where the batch is of another size.
@@ -60,18 +61,23 @@ def live(images, backbone):
     return LiveImages(files, row_place, row_view, IMAGE_PX, AUGMENTATION, backbone, is_fresh=False)
 
 
-def make_folds(images, *, multiplier=2, gamma=1.5, weight=(0.5, 1.0, 1.5)):
+def make_folds(images, *, multiplier=2, gamma=1.5, weight=(0.5, 1.0, 1.5), policy="minority"):
     """Two folds of every third image against the others."""
     rank = view_order(images.sha256, view_seed=0)
     folds = []
     for k in range(2):
         held_out = np.flatnonzero(np.arange(78) % 3 == k)
         mine = np.flatnonzero(np.arange(78) % 3 != k)
-        rows = training_rows(
-            images.labels[mine], rank[mine], n_classes=N_CLASSES, multiplier=multiplier
+        turns = training_turns(
+            images.labels[mine],
+            rank[mine],
+            n_classes=N_CLASSES,
+            multiplier=multiplier,
+            capped=True,
+            policy=policy,
         )
         head = Head(
-            mine[rows.images] + 78 * rows.views,
+            np.stack([mine[turn.images] + 78 * turn.views for turn in turns]),
             gamma,
             focal_terms(0.4, n_classes=N_CLASSES),
             np.array(weight),
@@ -102,12 +108,18 @@ def on_images(images, live):
 
 
 @pytest.mark.slow
-def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on_images, tmp_path):
+@pytest.mark.parametrize("policy", ["minority", "shared"])
+def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, policy, tmp_path):
     """Heads on the bank and the loop on images give the same probabilities, reports and rates.
 
-    Dropout is on: both draw the same masks.
+    Dropout is on: both draw the same masks. Steps are enough for the rows to come round.
     """
     assert TRAINING.dropout > 0
+    folds = make_folds(images, policy=policy)
+    assert len(folds[0].head.turns) == (1 if policy == "minority" else 2)
+    n_seen = TRAINING.epochs * STEPS_AROUND * TRAINING.batch_size
+    assert n_seen > folds[0].head.turns.shape[1]
+    on_images = train(folds, live, images, steps=STEPS_AROUND)
     bank = FeatureBank(tmp_path, {"test": "loop"}, n_features=2048)
     wanted = [
         ViewOf(live.files[i].path, live.files[i].sha256, int(k))
@@ -123,12 +135,12 @@ def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, on
     )
     X = bank.read([view_key(w.sha256, w.view, augmentation=AUGMENTATION) for w in wanted])
     on_bank = train_trials(
-        [make_folds(images)],
+        [folds],
         X,
         images.labels[live.row_place],
         labels=images.labels,
         n_classes=N_CLASSES,
-        steps=STEPS,
+        steps=STEPS_AROUND,
         training=TRAINING,
         on_epoch=lambda trial, epoch: False,
     )[0]
@@ -177,7 +189,9 @@ def test_the_best_weights_come_back(images, live):
 def test_fresh_views_and_seeds_decide_and_nothing_else(images, live):
     """The same key gives the same numbers twice, dropout included; fresh views give others."""
     (fold, _) = make_folds(images)
-    steps = len(fold.head.rows) // TRAINING.batch_size  # in the first epoch no row comes round
+    steps = (
+        fold.head.turns.shape[1] // TRAINING.batch_size
+    )  # in the first epoch no row comes round
     training = TRAINING.model_copy(update={"epochs": 2})
     fresh = replace(live, is_fresh=True)
     first, again, kept = (

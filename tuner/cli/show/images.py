@@ -62,6 +62,7 @@ def print_check(check: Check, *, study: str, home: Path | None) -> None:
         _print_near_duplicates(check, console)
         if check.sheet is not None:
             say_fact(console, "sheet", str(check.sheet))
+    _print_views(check, console)
     device = check.device
     say_fact(console, "device", f"{device}, {check.config.backbone.precision}")
     if device.warning:
@@ -72,6 +73,20 @@ def print_check(check: Check, *, study: str, home: Path | None) -> None:
         say_fact(console, "engine", check.engine)
     if check.near_duplicates is None:
         say_step(console, "twins", _features_command(study, home))
+
+
+def _print_views(check: Check, console: Console) -> None:
+    """How many rows there are to extract and, where they were looked at, what views show."""
+    rows = check.rows
+    more = f", {rows['by_shared']:,} of them for views in every class" if rows["by_shared"] else ""
+    say_fact(console, "rows", f"{rows['rows']:,} images and views to extract{more}")
+    if (views := check.views) is None:
+        return
+    if views.words:
+        say_fact(console, "views", views.words)
+    for sentence in views.warnings:
+        warn(console, sentence)
+    say_fact(console, "sheet", str(views.sheet))
 
 
 def _features_command(study: str, home: Path | None) -> str:

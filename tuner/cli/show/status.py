@@ -60,6 +60,8 @@ def _print(found: Sequence[Mapping[str, Any]], one: Study | None) -> None:
         console.print()
         print_winner(one, console)
         _print_importances(one, console)
+        if sentence := found[0].get("views"):
+            say_fact(console, "views", sentence)
     elif leak := one.leak:
         warn(console, leak)
     say_fact(console, "test", openings(len(one.folder.seal)))

@@ -11,7 +11,9 @@ from tuner.features.backbone import Extractor, preprocessing_of
 from tuner.features.engines.convert import frozen_graph
 
 
-def keras_engine(backbone: Any, *, device: str, is_float32: bool) -> Extractor:
+def keras_engine(
+    backbone: Any, *, device: str, is_float32: bool, fill: str = "nearest"
+) -> Extractor:
     """The backbone on the Keras backend.
 
     On TensorFlow and a processor the graph is frozen; JAX compiles weights as constants anyway,
@@ -21,9 +23,10 @@ def keras_engine(backbone: Any, *, device: str, is_float32: bool) -> Extractor:
         backbone: `build_backbone`'s model.
         device: "cpu" or "gpu".
         is_float32: Whether it computes in float32.
+        fill: Of its views.
     """
     is_frozen = keras.backend.backend() == "tensorflow" and device == "cpu" and is_float32
-    return FrozenExtractor(backbone) if is_frozen else Extractor(backbone)
+    return (FrozenExtractor if is_frozen else Extractor)(backbone, fill=fill)
 
 
 class FrozenExtractor(Extractor):

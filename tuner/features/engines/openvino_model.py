@@ -36,12 +36,14 @@ class OpenVinoEngine:
 
     Args:
         backbone: `build_backbone`'s model, on whatever backend.
+        fill: Of its views, `augmentation.fill`.
 
     Raises:
         BankError: If OpenVINO cannot read or compile it.
     """
 
-    def __init__(self, backbone: Any) -> None:
+    def __init__(self, backbone: Any, *, fill: str = "nearest") -> None:
+        self._fill = fill
         before = preprocessing_of(backbone)
         self._graph = read_graph(backbone, before, shape=backbone.input_shape)
         self._compiled: dict[tuple[int, ...], tuple[CompiledModel, CompiledModel]] = {}
@@ -55,7 +57,7 @@ class OpenVinoEngine:
             shape = pixels.shape
             self._compiled[shape] = (
                 CompiledModel(self._graph, shape),
-                CompiledModel(_views(shape), None),
+                CompiledModel(_views(shape, fill=self._fill), None),
             )
         features, views = self._compiled[pixels.shape]
 
@@ -115,7 +117,7 @@ def read_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> Any
             raise _failed("OpenVINO cannot read the backbone", error) from error
 
 
-def _views(shape: tuple[int, ...]) -> Any:
+def _views(shape: tuple[int, ...], *, fill: str = "nearest") -> Any:
     """The affine resample of `backbone.apply_views` as an OpenVINO model.
 
     From uint8 pixels of `shape` and float32 (batch, 8) to float32 pixels of the same shape.
@@ -132,7 +134,8 @@ def _views(shape: tuple[int, ...]) -> Any:
     found = op.transpose(op.matmul(matrix, op.constant(places), False, False), [0, 2, 1])
     # From pixels to -1 … 1 between the centres of the outermost ones.
     grid = op.subtract(op.multiply(found, np.float32(2 / (side - 1))), np.float32(1))
-    options = {"align_corners": True, "mode": "bilinear", "padding_mode": "border"}
+    padding = {"nearest": "border", "reflect": "reflection"}[fill]
+    options = {"align_corners": True, "mode": "bilinear", "padding_mode": padding}
     planes = op.transpose(op.convert(pixels, "f32"), [0, 3, 1, 2])
     views = op.grid_sample(planes, op.reshape(grid, [n, side, side, 2], False), options)
     return ov.Model([op.transpose(views, [0, 2, 3, 1])], [pixels, transforms], "views")

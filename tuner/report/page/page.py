@@ -30,6 +30,7 @@ from tuner.report.page.illustrations import (
 from tuner.report.page.templates import render
 from tuner.report.page.twins import doubts, parted
 from tuner.report.page.verdict import headline, rival, sentence
+from tuner.report.views import views_sentence
 from tuner.search.importance import GROUPS, importances
 
 
@@ -128,6 +129,7 @@ def _search(contents: Contents, pen: Pen) -> dict[str, Any]:
         if has_trials
         else None,
         "groups": GROUPS,
+        "views": views_sentence(contents.folder, contents.records),
         "heat_map": heat_map_figure(contents, pen),
         "curves": curve_figures(contents, pen),
     }

@@ -36,6 +36,7 @@ from tuner.home.listener import Listener
 from tuner.home.near_duplicates import split_by_near_duplicates
 from tuner.home.study_folder import StudyFolder
 from tuner.notebook import page, sentences, table
+from tuner.study.verbs.look_at_views import ViewsLook, look_at_views
 
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
@@ -58,6 +59,7 @@ class Check:
         sheet: Picture of their pairs; None without any.
         leak_costs: What the free baselines reach with near-duplicates parted and together, by
             their title; empty where there are none, and where features say nothing of images.
+        views: What views of the images look like; None where features were not asked for.
     """
 
     config: StudyConfig
@@ -65,6 +67,7 @@ class Check:
     near_duplicates: NearDuplicates | None
     sheet: Path | None
     leak_costs: Mapping[str, LeakCost] = field(default_factory=dict)
+    views: ViewsLook | None = None
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -83,6 +86,22 @@ class Check:
         mirrored = f"mirrored views change the class ({pairs}); set augmentation.flip: false"
         notes = [*self.table.notes, *small_class_warnings(self.table)]
         return [*notes, mirrored] if pairs else notes
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Images and views to extract for a search: all, and those that `shared` adds."""
+        find_backend(self.config)
+        from tuner.training.inputs import views_wanted
+
+        labels, fold = self.table.labels[self.table.search], self.table.fold[self.table.search]
+        counts = {}
+        for policy in ("shared", "minority"):
+            augmentation = self.config.augmentation.model_copy(update={"policy": policy})
+            config = self.config.model_copy(update={"augmentation": augmentation})
+            views = views_wanted(config, labels, fold, n_classes=self.table.n_classes)
+            counts[policy] = len(labels) + int(views.sum())
+        own = counts[self.config.augmentation.policy]
+        return {"rows": own, "by_shared": own - counts["minority"]}
 
     @property
     def problems(self) -> list[str]:
@@ -156,6 +175,7 @@ class Check:
             "duplicates": [[paths[i] for i in same] for same in self.duplicates],
             "label_conflicts": [[paths[i] for i in same] for same in self.conflicts],
             "near_duplicates": self.near_duplicate_facts(),
+            "views": None if self.views is None else self.views.facts(),
         }
 
     def near_duplicate_facts(self) -> dict[str, Any] | None:
@@ -200,7 +220,7 @@ class Check:
         if self.near_duplicates is not None:
             found.append(f"{len(self.near_duplicates.first):,} pairs of near-duplicates")
         found += [cost_sentence(title, cost) for title, cost in self.leak_costs.items()]
-        return found
+        return found + (self.views.warnings if self.views else [])
 
 
 def check_study(
@@ -250,7 +270,18 @@ def check_study(
     if features and source is not None and found is not None and len(found.first):
         with listener.status("what the leak is worth"):
             costs = _leak_costs(config, table, found, source)
-    return Check(config=config, table=table, near_duplicates=found, sheet=sheet, leak_costs=costs)
+    views = None
+    if features and source is not None:
+        with listener.status("looking at views"):
+            views = look_at_views(config, table, source, folder.path / "views.png")
+    return Check(
+        config=config,
+        table=table,
+        near_duplicates=found,
+        sheet=sheet,
+        leak_costs=costs,
+        views=views,
+    )
 
 
 def cost_sentence(title: str, cost: LeakCost) -> str:

@@ -9,6 +9,7 @@ from tuner.files import is_held
 from tuner.home.near_duplicates import leak_of
 from tuner.home.records import Record, finished_trials, winner
 from tuner.home.study_folder import StudyFolder
+from tuner.report.views import views_sentence
 
 
 def status_of(folder: StudyFolder) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def status_of(folder: StudyFolder) -> dict[str, Any]:
     n_finished = len(finished_trials(records))
     wanted = max(folder.config.search.trials, n_finished)  # a later start may have asked for more
     best = winner(records)
-    leak = leak_of(folder)
+    leak, views = leak_of(folder), views_sentence(folder, records)
     return {
         "study": folder.name,
         "state": _state(folder, n_records=len(records), is_done=n_finished >= wanted),
@@ -33,6 +34,7 @@ def status_of(folder: StudyFolder) -> dict[str, Any]:
         "best": _best(best, folder.class_names) if best else None,
         "test_openings": len(folder.seal),
         **({"leak": leak} if leak else {}),
+        **({"views": views} if views else {}),
     }
 
 

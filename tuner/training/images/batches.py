@@ -148,7 +148,7 @@ class Draws:
 
     def __init__(self, head: Head, live: LiveImages, y: Int64) -> None:
         self._order = RowOrder(head.rows, head.key)
-        self._n_rows, self._taken = len(head.rows), 0
+        self._n_rows, self._taken = head.turns.shape[1], 0
         self._live, self._y, self._class_weight = live, y, np.asarray(head.class_weight)
         self._n_views = int(live.row_view[head.rows].max())
 

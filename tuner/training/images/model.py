@@ -36,7 +36,9 @@ def build_live_model(
     """
     pixels = keras.Input((live.image_px, live.image_px, 3), dtype="uint8", name="pixels")
     transforms = keras.Input((8,), name="transforms")
-    x = preprocessing_of(live.backbone)(apply_views(pixels, transforms))
+    x = preprocessing_of(live.backbone)(
+        apply_views(pixels, transforms, fill=live.augmentation.fill)
+    )
     x = live.backbone(x, training=False)
     # Under mixed precision the backbone alone is bfloat16: features and head are float32.
     hidden = keras.layers.Dense(
