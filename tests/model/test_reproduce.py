@@ -19,7 +19,7 @@ from tuner.model.reproduce import (
     adjusted_matrix,
     check_model,
     fresh_plan,
-    head_probabilities,
+    head_answers,
     recorded_plan,
     test_matrix,
     train_final,
@@ -104,8 +104,7 @@ def test_the_final_head_knows_all_its_images(search, export, final):
     """It predicts the images it was trained on better than the folds did those they never saw."""
     X = np.asarray(ops.convert_to_numpy(search.inputs.X))
     images = X[search.inputs.row_of[:, 0]]
-    n_classes = search.inputs.n_classes
-    matrix = test_matrix(final, images, search.inputs.labels, n_classes=n_classes)
+    matrix = test_matrix(head_answers(final, images), search.inputs.labels)
     assert np.trace(matrix) > np.trace(export.matrix)
     assert matrix.sum() == len(search.inputs.labels)
 
@@ -121,7 +120,7 @@ def test_probabilities_are_a_softmax_of_the_head(final):
     x = np.random.default_rng(0).random((5, 64), dtype=np.float32)
     hidden = ops.relu(ops.matmul(x, final.hidden) + final.hidden_bias)
     expected = ops.softmax(ops.matmul(hidden, final.output) + final.output_bias)
-    np.testing.assert_allclose(head_probabilities(final, x), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head_answers(final, x), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture

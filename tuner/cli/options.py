@@ -17,6 +17,14 @@ Set = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", metavar="A.B=C", help="Override a key of the study file."),
 ]
+Cost = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--cost", help="CSV: what each confusion costs, true classes in rows."),
+]
+RecallFloor = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--recall-floor", metavar="CLASS=0.95", help="Least recall of a class."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 Tracking = Annotated[

@@ -12,9 +12,17 @@ import numpy as np
 
 from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
+from tuner.confirm.decided import judge_rule, rule_key, rule_of
 from tuner.confirm.decision import Choice, choose, judge
 from tuner.confirm.findings import comparison_table, model_table, optimism, retest_table
-from tuner.confirm.retest import Confirming, Retest, adjusted_predictions, candidates, retest
+from tuner.confirm.retest import (
+    Confirming,
+    Retest,
+    adjusted_predictions,
+    candidates,
+    predictions_of,
+    retest,
+)
 from tuner.confirm.sealed import (
     SealedImages,
     score_adjusted,
@@ -24,6 +32,8 @@ from tuner.confirm.sealed import (
 )
 from tuner.confirm.twins import distrusted, without_twins
 from tuner.confirm.verdict import give_verdict
+from tuner.decision.fit import demands_as_plain
+from tuner.decision.rule import DecisionRule
 from tuner.errors import StudyError
 from tuner.home.baselines import PLAIN
 from tuner.home.confirmation import (
@@ -84,7 +94,7 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmati
     records = folder.records()
     check_seal(folder, is_again=opening.is_again)
     fresh = retest(confirming, candidates(records, top=top))
-    choice, predicted, taus = _choose(confirming, fresh)
+    choice, predicted, taus, rule = _choose(confirming, fresh)
     searched = [r for r in records if r.kind != "confirm"]
     best = winner(searched)
     decided: dict[str, Any] = {
@@ -95,10 +105,18 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmati
         "best_free": choice.best_free,
         "taus": taus,
     }
+    names = folder.class_names
+    demanded = {} if rule is None else demands_as_plain(confirming.demands, names)
     table = retest_table(fresh, choice, predicted, confirming.inputs.labels, taus=taus)
-    facts = _open_seal(folder, decided, opening)
+    facts = _open_seal(folder, decided | demanded, opening)
     test = opening.read()
     log_prob = _score(confirming, fresh, test, taus=taus, also=[choice.chosen, best])
+    judged = None
+    if rule is not None:
+        log_prob[rule_key(choice.chosen)] = rule.scores(log_prob[choice.chosen])
+        judged = judge_rule(
+            rule, confirming.demands, log_prob, test, setting=choice.chosen, class_names=names
+        )
     judgement = judge(
         {key: table.argmax(axis=2) == test.labels for key, table in log_prob.items()},
         chosen=choice.chosen,
@@ -135,6 +153,7 @@ def confirm(confirming: Confirming, *, top: int, opening: Opening) -> Confirmati
         optimism=optimism(best, table, models),
         importances=_importances(searched, confirming.config),
         verdict=verdict,
+        decision=judged,
     )
     _keep_records(confirming, fresh, log_prob, test.labels)
     save_confirmation(folder, found, rows=test.images, labels=test.labels, log_prob=log_prob)
@@ -148,8 +167,8 @@ def _importances(records: Sequence[Record], config: StudyConfig) -> dict[str, An
 
 def _choose(
     confirming: Confirming, fresh: Retest
-) -> tuple[Choice, dict[str, Int64], dict[str, float]]:
-    """The choice, every prediction that its table shows, and the strengths of adjustments."""
+) -> tuple[Choice, dict[str, Int64], dict[str, float], DecisionRule | None]:
+    """The choice, every prediction that its table shows, strengths of adjustments, the rule."""
     labels, n_classes = confirming.inputs.labels, confirming.inputs.n_classes
     images = confirming.folder.images
     groups = None if images.groups is None else images.groups[images.search]
@@ -164,16 +183,21 @@ def _choose(
             groups=groups,
         )
 
-    choice = chosen_of(fresh.predicted)
-    if choice.chosen == PLAIN:  # its own adjustments are free baselines
-        return choice, fresh.predicted, fresh.taus
+    choice, predicted, own = chosen_of(fresh.predicted), dict(fresh.predicted), {}
     setting = next(s for s in fresh.settings if s.name == choice.chosen)
-    found, taus = adjusted_predictions(confirming, setting, fresh.records[setting.name])
-    # Balanced weights leave nothing to adjust.
-    changed = [k for k, p in found.items() if (p != fresh.predicted[setting.name]).any()]
-    predicted = fresh.predicted | {f"{setting.name}+{k}": found[k] for k in changed}
-    own = {f"{setting.name}+{key}": taus[key] for key in changed}
-    return chosen_of(predicted), predicted, fresh.taus | own
+    if choice.chosen != PLAIN:  # whose own adjustments are free baselines
+        found, taus = adjusted_predictions(confirming, setting, fresh.records[setting.name])
+        # Balanced weights leave nothing to adjust.
+        changed = [k for k, p in found.items() if (p != fresh.predicted[setting.name]).any()]
+        predicted |= {f"{setting.name}+{k}": found[k] for k in changed}
+        own = {f"{setting.name}+{key}": taus[key] for key in changed}
+    rule = None
+    if not confirming.demands.is_empty:
+        rule = rule_of(confirming.folder, setting, confirming.demands)
+        by_seed = fresh.records[setting.name].values()
+        decided = [rule.decide(predictions_of(confirming, record)) for record in by_seed]
+        predicted[rule_key(setting.name)] = np.stack(decided)
+    return chosen_of(predicted), predicted, fresh.taus | own, rule
 
 
 def _open_seal(

@@ -9,6 +9,7 @@ import numpy as np
 from tuner.arrays import Float64, Int64
 from tuner.confirm.decision import Choice, Judgement
 from tuner.confirm.retest import Retest
+from tuner.decision.rule import RULE
 from tuner.evaluation.calibration import calibration
 from tuner.evaluation.comparison import exact_mcnemar, holm
 from tuner.evaluation.intervals import wilson_interval
@@ -59,6 +60,8 @@ def _title(key: str, known: Mapping[str, Record], taus: Mapping[str, float]) -> 
     if key in known:
         return known[key].title
     setting, plus, kind = key.rpartition("+")
+    if kind == RULE:
+        return f"{known[setting].title}, decision rule"
     name = FREE_TITLES[kind] + (f" to {taus[key]:g}" if kind == TUNED else "")
     return f"{known[setting].title}, {name}" if plus else name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tuner.arrays import Float32, Int64
 from tuner.config import StudyConfig
 from tuner.data.near_duplicates.groups import divided_by_side
 from tuner.data.split import make_split
+from tuner.decision.demands import Demands
 from tuner.errors import StudyError
 from tuner.home.baselines import PLAIN, TITLES
 from tuner.home.free import FREE_TITLES
@@ -47,6 +48,7 @@ class Confirming:
         listener: Who shows them.
         environment: Recorded with each run: backend, device, precision, version.
         trainer: What trains settings.
+        demands: For which the chosen setting gets a decision rule, if any.
     """
 
     config: StudyConfig
@@ -57,6 +59,7 @@ class Confirming:
     listener: Listener
     environment: Mapping[str, str]
     trainer: Trainer = train_settings
+    demands: Demands = field(default_factory=Demands)
 
     def config_of(self, seed: int) -> StudyConfig:
         """The study with another seed; a live study, too, is confirmed on the bank."""
@@ -164,7 +167,7 @@ def adjusted_predictions(
     Returns:
         Predicted classes, int64 (n_seeds, n_images), and strengths, by kind of adjustment.
     """
-    own = _log_prob(confirming, setting)
+    own = predictions_of(confirming, setting)
     inputs = confirming.inputs
     taus = tuned_taus(
         setting, own, labels=inputs.labels, fold=inputs.fold, config=confirming.config
@@ -173,7 +176,7 @@ def adjusted_predictions(
         key: np.stack(
             [
                 adjust_logits(
-                    _log_prob(confirming, record),
+                    predictions_of(confirming, record),
                     fold_priors(record, confirming.folds[seed]),
                     tau=tau,
                 ).argmax(axis=1)
@@ -252,10 +255,15 @@ def _failed(confirming: Confirming, setting: Record, records: Iterable[Record]) 
 
 
 def _predicted(confirming: Confirming, by_seed: Mapping[int, Record]) -> Int64:
-    return np.stack([_log_prob(confirming, r).argmax(axis=1) for r in by_seed.values()])
+    return np.stack([predictions_of(confirming, r).argmax(axis=1) for r in by_seed.values()])
 
 
-def _log_prob(confirming: Confirming, record: Record) -> Float32:
+def predictions_of(confirming: Confirming, record: Record) -> Float32:
+    """Out-of-fold log probabilities of a record, float32 (n_images, n_classes).
+
+    Raises:
+        StudyError: If there are none.
+    """
     found = load_log_prob(confirming.folder.records_path, record.name)
     if found is None:
         raise StudyError(

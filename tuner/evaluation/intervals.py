@@ -60,7 +60,7 @@ def macro_recall_interval(matrix: Int64, *, confidence: float = 0.95) -> tuple[f
 
 
 def wilson_interval(
-    k: Int64 | int, n: Int64 | int, *, confidence: float = 0.95
+    k: Int64 | Float64 | int, n: Int64 | Float64 | int, *, confidence: float = 0.95
 ) -> tuple[Float64, Float64]:
     """Wilson's score interval of a share, ``k`` of ``n``.
 

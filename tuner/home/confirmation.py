@@ -244,6 +244,8 @@ class Confirmation(_Part):
         optimism: None where the search's winner was not tested.
         importances: What the trials said of their hyperparameters, or None.
         verdict: What to believe.
+        decision: What a decision rule for the chosen setting came to on the test, or None; see
+            `tuner.confirm.decided`.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
@@ -262,6 +264,7 @@ class Confirmation(_Part):
     optimism: Optimism | None
     importances: dict[str, Any] | None
     verdict: Verdict
+    decision: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _names_its_models(self) -> Self:
@@ -332,6 +335,8 @@ class Confirmation(_Part):
         values = self.model_dump(by_alias=True)
         if self.test.without_twins is None:  # as it was before there was anything to say
             del values["test"]["without_twins"]
+        if self.decision is None:
+            del values["decision"]
         return json.dumps(values, indent=1, allow_nan=False)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.arrays import Int64
+from tuner.arrays import Float64, Int64
 from tuner.data.decoding.resize import DECODE
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.evaluation.intervals import macro_recall_standard_error, wilson_interval
@@ -18,6 +18,12 @@ from tuner.text import printable
 _IMAGENET_LICENCE = (
     "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
     "images are for non-commercial research"
+)
+_OUTPUT = "probabilities, (batch, n_classes), in the order of class_names; the largest decides"
+_SCORES = (
+    "scores, (batch, n_classes), in the order of class_names; the largest decides: it is the "
+    "answer of the least expected cost. A score is the share of what an answer is expected to "
+    "save, no probability; those are the output of the layer 'probabilities'"
 )
 _LICENCES = {
     "imagenet": _IMAGENET_LICENCE,
@@ -55,6 +61,10 @@ def summary(matrix: Int64, class_names: Sequence[str]) -> dict[str, Any]:
 
 def confirmed_rows(export: Export) -> list[dict[str, Any]] | None:
     """Recall on the sealed test as `tuner confirm` found it, or None."""
+    decision = export.record.get("decision")
+    if decision is not None:  # of this very rule, or of none
+        tested = decision["sealed_test"]
+        return None if tested is None else [_rounded(row) for row in tested["after"]["recall"]]
     found = export.record["confirmation"].get("test_recall")
     if not found:
         return None
@@ -63,6 +73,11 @@ def confirmed_rows(export: Export) -> list[dict[str, Any]] | None:
     for k, (_, hits, support) in enumerate(counts):
         matrix[k, k], matrix[k, (k + 1) % len(counts)] = hits, support - hits
     return recall_rows(matrix, [name for name, _, _ in counts])
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    shares = {key: round(row[key], 4) for key in ("recall", "low", "high")}
+    return {key: row[key] for key in ("class", "found", "of")} | shares
 
 
 def make_card(
@@ -77,6 +92,7 @@ def make_card(
     fine_tuned: str | None,
     decode: str = DECODE,
     rule: PixelRule = EACH_FILE,
+    saved: Float64 | None = None,
 ) -> dict[str, Any]:
     """Everything that a user of the model should know, as plain values.
 
@@ -91,17 +107,20 @@ def make_card(
         fine_tuned: First stage that was fine-tuned, or None.
         decode: Name of what the features were made from.
         rule: How the files were read.
+        saved: What each answer saves, (n_classes, n_classes), where the model decides by costs.
     """
     config, licence = export.config, _LICENCES
     preprocess = "keras.applications.resnet50.preprocess_input"
     then = "the backbone, which preprocesses them" if weights_kind == "model" else preprocess
     # What was confirmed on other images says nothing of a model of these.
     is_same = export.record["data"]["fingerprint"] == fingerprint
+    decision = export.record.get("decision")
     return {
         "class_names": list(class_names),
         "image_px": config.data.image_px,
+        "answers": "probability" if saved is None else "score",
         "input": "uint8 RGB pixels, (batch, height, width, 3), any size",
-        "output": "probabilities, (batch, n_classes), in the order of class_names",
+        "output": _OUTPUT if saved is None else _SCORES,
         "preprocessing": (
             f"inside the model: bilinear resize with antialiasing to {config.data.image_px} x "
             f"{config.data.image_px} pixels, columns first, rounded to grey levels after each "
@@ -115,6 +134,7 @@ def make_card(
         "fine_tuned": fine_tuned,
         "out_of_fold": summary(folds, class_names),
         "sealed_test": confirmed_rows(export) if is_same else None,
+        **({"decision": decision} if decision else {}),
         "verdict": export.record["confirmation"].get("verdict") if is_same else None,
         "leak": export.record["data"].get("leak") if is_same else None,
         "weights": {
@@ -150,6 +170,9 @@ def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
     if leak := card.get("leak"):
         yield from (f"**{leak}.**", "")
     yield from _recall(card)
+    if decision := card.get("decision"):
+        yield from ("", "## What it decides by", "")
+        yield from _decision(decision, is_same=card["sealed_test"] is not None)
     yield from ("", "## What it was made of", "")
     yield f"- Input: {card['input']}"
     yield f"- Output: {card['output']}"
@@ -190,6 +213,40 @@ def _recall(card: Mapping[str, Any]) -> Iterator[str]:
     elif test and card["training"] == "live":
         yield ""
         yield "The sealed test was answered by a head trained on cached views."
+
+
+def _decision(decision: Mapping[str, Any], *, is_same: bool) -> Iterator[str]:
+    before, after, change = decision["before"], decision["after"], decision["change"]
+    parts = {"costs": decision["costs"], "recall floors": decision["recall_floors"]}
+    made = [name for name, part in parts.items() if part]
+    over = ", over groups of images" if decision["has_groups"] else ""
+    yield (
+        f"Not by the largest probability but by a rule for {' and '.join(made)}, fitted to "
+        f"{decision['n_images']:,} out-of-fold predictions and part of the model. The recalls "
+        "above are of these predictions. Below, each fold is decided as fitted to the others; "
+        f"95 % intervals{over}."
+    )
+    yield ""
+    if change:
+        then, now = before["cost"], after["cost"]
+        yield (
+            f"An image costs {_interval(now)}, by the largest probability {_interval(then)}: "
+            f"{_interval(change, '+.3g')}. This holds for classes as frequent as in these images."
+        )
+        yield ""
+    yield from ("| class | floor | largest probability | decision rule |", "|---|--:|--:|--:|")
+    for then, now in zip(before["recall"], after["recall"], strict=True):
+        floor = f"{now['floor']:g}" if "floor" in now else ""
+        yield f"| {_cell(now['class'])} | {floor} | {_share(then)} | {_share(now)} |"
+    yield ""
+    tested, ask = decision["sealed_test"], "`tuner confirm` with its costs and floors"
+    is_told = tested and is_same
+    yield tested["sentence"] if is_told else f"Not confirmed on a sealed test: {ask}."
+
+
+def _interval(found: Mapping[str, float], form: str = ".3g") -> str:
+    text = f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+    return text.replace("-", "−")
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ from tuner.config import StudyConfig
 from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.groups import linked_images
+from tuner.decision.fit import Decision
+from tuner.decision.rule import DecisionRule
 from tuner.errors import ExportError, StudyError
 from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.evaluation.metrics import macro_recall
@@ -78,6 +80,14 @@ class Export:
         return (float(part["tau"]), np.array(part["prior"], dtype=float)) if part else None
 
     @property
+    def rule(self) -> DecisionRule | None:
+        """The decision rule that the model is to hold, behind the adjustment."""
+        part = self.record.get("decision")
+        if part is None:
+            return None
+        return DecisionRule.from_plain(part["rule"], n_classes=len(self.record["classes"]))
+
+    @property
     def final_learning_rates(self) -> list[float]:
         """Learning rate of each epoch of the final training."""
         return [float(rate) for rate in self.record["training_used"]["final_learning_rates"]]
@@ -127,7 +137,11 @@ def confirmed_choice(folder: StudyFolder, records: Sequence[Record]) -> Record |
 
 
 def build_export(
-    folder: StudyFolder, record: Record, *, tau: float | None = None
+    folder: StudyFolder,
+    record: Record,
+    *,
+    tau: float | None = None,
+    decision: Decision | None = None,
 ) -> dict[str, Any]:
     """Everything that trains a record's configuration again, as plain values.
 
@@ -135,6 +149,7 @@ def build_export(
         folder: The study.
         record: One of its trials or baselines.
         tau: Strength of a logit adjustment that the trained model is to hold, or None.
+        decision: The rule by which it is to decide, or None for the largest probability.
     """
     config, counts, leak = folder.config, folder.images.search_counts, leak_of(folder)
     groups = linked_images(folder.images) if asks_for_near_duplicates(config) else None
@@ -161,6 +176,7 @@ def build_export(
         "objective": _objective_part(folder, record),
         "confirmation": confirmed_part(folder, record),
         "adjustment": adjustment,
+        **({"decision": _decision_part(folder, record, decision)} if decision else {}),
         "classes": folder.class_names,
         "class_weights": {"per_fold": record.class_weights, "final": weights.tolist()},
         "training_rows": {"per_fold": record.rows, "final": rows.tolist()},
@@ -265,6 +281,14 @@ def confirmed_part(folder: StudyFolder, record: Record) -> dict[str, Any]:
         "verdict": done.verdict.sentence,
     }
     return {key: values[key] for key in _CONFIRMED}
+
+
+def _decision_part(folder: StudyFolder, record: Record, decision: Decision) -> dict[str, Any]:
+    """The rule, and what the sealed test said of this very one, if it did."""
+    part, done = decision.as_plain(folder.class_names), load_confirmation(folder)
+    found = done.decision if done else None
+    is_same = found and found["of"] == record.name and found["rule"] == part["rule"]
+    return part | {"sealed_test": found if is_same else None}
 
 
 def _gain(pair: Compared | None) -> dict[str, float] | None:

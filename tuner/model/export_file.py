@@ -152,6 +152,8 @@ def _check_parts(export: Export) -> None:
         tau, prior = adjustment
         if len(prior) != n_classes or not np.isfinite(tau) or not (prior > 0).all():
             raise ValueError(f"adjustment is not a tau and {n_classes} shares above 0")
+    if export.rule:
+        _ = [record["decision"][key] for key in ("costs", "recall_floors", "before", "after")]
     _ = record["data"]["fingerprint"], record["data"]["split_fingerprint"]
     for linked in record["data"].get("groups", []):
         if len(linked) < 2 or not all(isinstance(image, int) and image >= 0 for image in linked):

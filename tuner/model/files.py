@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.arrays import Float32, Int64
+from tuner.arrays import Float32, Float64, Int64
 from tuner.config import StudyConfig
 from tuner.errors import ExportError
 from tuner.files import replacing_folder, write_whole
@@ -32,12 +32,14 @@ class Trained:
         backbone: A fine-tuned backbone; None for the frozen one of the bank.
         folds: Out-of-fold confusion matrix of the same recipe.
         stage: First stage that was fine-tuned, or None.
+        saved: What each answer saves where costs decide, (n_classes, n_classes), or None.
     """
 
     head: HeadWeights
     backbone: Any
     folds: Int64
     stage: str | None
+    saved: Float64 | None = None
 
     def features(self, config: StudyConfig, ground: Ground, images: Int64) -> Float32:
         """Features of images by their number in the table, float32 (n_images, n_features)."""
@@ -63,7 +65,7 @@ def write_model(export: Export, model: Trained, ground: Ground, target: Path) ->
 
     from tuner.model.card import card_text, make_card
     from tuner.model.keras_model import build_model, save_model
-    from tuner.model.reproduce import check_model, head_probabilities
+    from tuner.model.reproduce import check_model, head_answers
 
     config, table, source = export.config, ground.table, ground.source
     built = build_model(
@@ -74,6 +76,7 @@ def write_model(export: Export, model: Trained, ground: Ground, target: Path) ->
         precision=config.backbone.precision,
         name="tuner_model",
         backbone=model.backbone,
+        saved=model.saved,
     )
     card = make_card(
         export,
@@ -86,10 +89,12 @@ def write_model(export: Export, model: Trained, ground: Ground, target: Path) ->
         fine_tuned=model.stage,
         decode=ground.folder.decode,
         rule=table.rule,
+        saved=model.saved,
     )
     n_checked = min(_N_CHECKED, len(table.search))
     chosen = table.search[np.linspace(0, len(table.search) - 1, n_checked).astype(int)]
-    expected = head_probabilities(model.head, model.features(config, ground, chosen))
+    features = model.features(config, ground, chosen)
+    expected = head_answers(model.head, features, saved=model.saved)
     files = [file.path for file in ground.files(chosen)]
     worst = 0.0
 

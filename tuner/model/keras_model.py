@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tuner.arrays import Float64
+from tuner.decision.rule import LEAST_SCORE
 from tuner.errors import ExportError
 from tuner.features.backbone import build_backbone
 from tuner.features.resize import resized
@@ -32,8 +34,9 @@ def build_model(
     name: str,
     precision: str = "float32",
     backbone: Any = None,
+    saved: Float64 | None = None,
 ) -> Any:
-    """Keras model of resize, preprocessing, frozen backbone, head and softmax.
+    """Keras model of resize, preprocessing, frozen backbone, head, softmax, and costs.
 
     Made of built-in layers only, so that `keras.saving.load_model` loads it in safe mode.
 
@@ -45,9 +48,12 @@ def build_model(
         name: Name of the model.
         precision: Of the backbone, as in the study; all else is float32.
         backbone: A fine-tuned one to take instead of one made from `weights`.
+        saved: What each answer saves, (n_classes, n_classes), where costs decide.
 
     Returns:
-        Model from uint8 (batch, height, width, 3), RGB, to float32 (batch, n_classes).
+        Model from uint8 (batch, height, width, 3), RGB, to float32 (batch, n_classes): the
+        largest decides. Without `saved` they are the layer "probabilities", with it the scores
+        that `tuner.decision.rule.scores_of` makes of them.
     """
     hidden_units, n_classes = head.output.shape
     pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
@@ -63,7 +69,12 @@ def build_model(
     probabilities = keras.layers.Softmax(name="probabilities", dtype="float32")(logits(x))
     hidden.set_weights([head.hidden, head.hidden_bias])
     logits.set_weights([head.output, head.output_bias])
-    return keras.Model(pixels, probabilities, name=name)
+    if saved is None:
+        return keras.Model(pixels, probabilities, name=name)
+    by_costs = keras.layers.Dense(n_classes, use_bias=False, name="saved", trainable=False)
+    score = keras.ops.maximum(by_costs(probabilities), LEAST_SCORE)
+    by_costs.set_weights([saved.astype(np.float32)])
+    return keras.Model(pixels, score / keras.ops.sum(score, axis=-1, keepdims=True), name=name)
 
 
 def _preprocess(weights: ResolvedWeights) -> Any:

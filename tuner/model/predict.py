@@ -37,7 +37,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         path: As it was found.
-        probabilities: float32 (n_classes,); None where the file cannot be read.
+        probabilities: What the model answers, float32 (n_classes,), scores where it decides by
+            costs; None where the file cannot be read.
         reason: Why it cannot be read.
     """
 
@@ -58,6 +59,7 @@ class Classifier:
         image_px: Side to which the image reader resizes, which gives the same pixels as
             `resize`; None for models of older studies, whose `resize` is another.
         rule: How files are read.
+        answers: What the model's numbers are, "probability" or "score"; the largest decides.
     """
 
     class_names: tuple[str, ...]
@@ -65,6 +67,7 @@ class Classifier:
     classify: Any
     image_px: int | None = None
     rule: PixelRule = EACH_FILE
+    answers: str = "probability"
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -105,11 +108,12 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def _reading(card: dict[str, Any]) -> dict[str, Any]:
-    """How the model's files are read, by its card: `image_px` and `rule` of a `Classifier`."""
+    """How files are read and answers called, by the card: fields of a `Classifier`."""
     limits = card.get("range")
     is_shared = card.get("decode") == DECODE
     return {
         "image_px": int(card["image_px"]) if is_shared else None,
+        "answers": "score" if card.get("answers") == "score" else "probability",
         "rule": EACH_FILE if limits is None else PixelRule((float(limits[0]), float(limits[1]))),
     }
 

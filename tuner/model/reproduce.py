@@ -13,6 +13,7 @@ from tuner.arrays import Float32, Float64, Int64, UInt8
 from tuner.config import StudyConfig
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import decode_rgb, read_bytes, read_image
+from tuner.decision.rule import DecisionRule, scores_of
 from tuner.errors import ExportError, TrainingError
 from tuner.evaluation.metrics import confusion_matrix
 from tuner.model.export import Export
@@ -75,15 +76,28 @@ def adjusted_head(head: HeadWeights, adjustment: tuple[float, Float64] | None) -
     return head._replace(output_bias=bias.astype(np.float32))
 
 
+def calibrated_head(head: HeadWeights, rule: DecisionRule | None) -> HeadWeights:
+    """The head with the scale and shifts of a rule in its output layer."""
+    if rule is None:
+        return head
+    output, bias = rule.scale * head.output, rule.scale * head.output_bias + rule.shift
+    return head._replace(output=output.astype(np.float32), output_bias=bias.astype(np.float32))
+
+
 def adjusted_matrix(
-    folds: Outcome, labels: Int64, adjustment: tuple[float, Float64] | None
+    folds: Outcome,
+    labels: Int64,
+    adjustment: tuple[float, Float64] | None,
+    *,
+    rule: DecisionRule | None = None,
 ) -> Int64:
-    """Out-of-fold confusion matrix, int64 (n_classes, n_classes), with the model's adjustment.
+    """Out-of-fold confusion matrix, int64 (n_classes, n_classes), as the model will decide.
 
     Args:
         folds: As they were trained, to the end.
         labels: Class of each image, int64 (n_images,).
         adjustment: Strength and effective prior, (n_classes,), or None.
+        rule: By which it decides, behind the adjustment; None for the largest.
     """
     log_prob = folds.log_prob
     if log_prob is None:
@@ -91,12 +105,21 @@ def adjusted_matrix(
     if adjustment is not None:
         tau, prior = adjustment
         log_prob = log_prob - tau * np.log(prior)
-    return confusion_matrix(labels, log_prob.argmax(axis=1), n_classes=log_prob.shape[1])
+    decided = log_prob.argmax(axis=1) if rule is None else rule.decide(log_prob)
+    return confusion_matrix(labels, decided, n_classes=log_prob.shape[1])
 
 
-def head_probabilities(head: HeadWeights, features: Float32) -> Float64:
-    """Class probabilities of features, float64 (n_images, n_classes), computed in NumPy."""
-    return np.exp(head_log_prob(head, features))
+def head_answers(head: HeadWeights, features: Float32, *, saved: Float64 | None = None) -> Float64:
+    """Answers to features, float64 (n_images, n_classes), computed in NumPy.
+
+    Args:
+        head: Its weights.
+        features: float32 (n_images, n_features).
+        saved: What each answer saves, where the model decides by costs: then these are scores,
+            else probabilities.
+    """
+    probabilities = np.exp(head_log_prob(head, features))
+    return probabilities if saved is None else scores_of(probabilities, saved)
 
 
 def check_model(
@@ -113,7 +136,7 @@ def check_model(
     resize to the same pixels: nothing but the order of additions may differ.
 
     Args:
-        model: From uint8 pixels of any size to probabilities.
+        model: From uint8 pixels of any size to probabilities, or scores.
         probabilities: What head and bank say, float64 (n_images, n_classes).
         images: The files.
         config: The study.
@@ -152,7 +175,6 @@ def _difference(model: Any, pixels: UInt8, expected: Float64) -> float:
     return float(np.abs(found - expected).max())
 
 
-def test_matrix(head: HeadWeights, features: Float32, labels: Int64, *, n_classes: int) -> Int64:
-    """Confusion matrix of the sealed test, int64 (n_classes, n_classes)."""
-    predicted = head_probabilities(head, features).argmax(axis=1)
-    return confusion_matrix(labels, predicted, n_classes=n_classes)
+def test_matrix(answers: Float64, labels: Int64) -> Int64:
+    """Confusion matrix of the sealed test, int64 (n_classes, n_classes), from its answers."""
+    return confusion_matrix(labels, answers.argmax(axis=1), n_classes=answers.shape[1])

@@ -129,6 +129,7 @@ def train_again(
     from tuner.model.reproduce import (
         adjusted_head,
         adjusted_matrix,
+        calibrated_head,
         fresh_plan,
         recorded_plan,
         train_folds_again,
@@ -148,14 +149,17 @@ def train_again(
     n_images = len(inputs.labels)
     with listener.status(f"training on all {n_images:,} non-test images"):
         head, backbone = _train_final(export, inputs, plan, ground, stage=stage)
-    head = adjusted_head(head, export.adjustment)
-    matrix = adjusted_matrix(folds, inputs.labels, export.adjustment)
+    rule = export.rule
+    head = calibrated_head(adjusted_head(head, export.adjustment), rule)
+    matrix = adjusted_matrix(folds, inputs.labels, export.adjustment, rule=rule)
     views = " and views of them" if export.params.augmentation_multiplier else ""
     images = f"{n_images:,} images{views}, {inputs.n_classes} classes"
     listener.result(f"final head: {plan.epochs} epochs on {images}")
     if stage:
         listener.result(f"backbone fine-tuned from {stage} on, {FINE_TUNE_EPOCHS} epochs")
-    return FinalTraining(Trained(head=head, backbone=backbone, folds=matrix, stage=stage), ground)
+    saved = None if rule is None else rule.saved
+    trained = Trained(head=head, backbone=backbone, folds=matrix, stage=stage, saved=saved)
+    return FinalTraining(trained, ground)
 
 
 def open_test(export: Export, training: FinalTraining, *, command: str) -> tuple[Int64, int]:
@@ -170,7 +174,7 @@ def open_test(export: Export, training: FinalTraining, *, command: str) -> tuple
         Confusion matrix, int64 (n_classes, n_classes), rows true, and how often the test has
         been opened.
     """
-    from tuner.model.reproduce import test_matrix
+    from tuner.model.reproduce import head_answers, test_matrix
 
     ground, model = training.ground, training.model
     table = ground.table
@@ -178,8 +182,8 @@ def open_test(export: Export, training: FinalTraining, *, command: str) -> tuple
     if model.backbone is None:
         ground.source.fill(ground.files(table.test))
     features = model.features(export.config, ground, table.test)
-    matrix = test_matrix(model.head, features, table.labels[table.test], n_classes=table.n_classes)
-    return matrix, times
+    answers = head_answers(model.head, features, saved=model.saved)
+    return test_matrix(answers, table.labels[table.test]), times
 
 
 def _train_final(

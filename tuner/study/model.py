@@ -68,14 +68,16 @@ class Model:
 
         Returns:
             One row a file: ``path``, ``class``, ``probability``, ``probability/<class>``, and
-            ``reason``, which says why a file could not be read and is empty elsewhere.
+            ``reason``, which says why a file could not be read and is empty elsewhere. Of a
+            model that decides by costs ``score`` and ``score/<class>`` instead.
         """
         from tuner.model.predict import list_images, predict_files
 
         given = [files] if isinstance(files, (str, Path)) else files
         listed = list_images([str(file) for file in given])
         rows = [*listed.missing, *predict_files(self._classifier, listed.files)]
-        return pd.DataFrame([_prediction_row(row, self.class_names) for row in rows])
+        word = self._classifier.answers
+        return pd.DataFrame([_prediction_row(row, self.class_names, word) for row in rows])
 
     @cached_property
     def _classifier(self) -> Classifier:
@@ -87,13 +89,13 @@ class Model:
         return load_classifier(self.path)
 
 
-def _prediction_row(found: Prediction, names: Sequence[str]) -> dict[str, Any]:
+def _prediction_row(found: Prediction, names: Sequence[str], word: str) -> dict[str, Any]:
     p = np.full(len(names), np.nan) if found.probabilities is None else found.probabilities
     best = None if found.probabilities is None else int(p.argmax())
     return {
         "path": found.path,
         "class": None if best is None else names[best],
-        "probability": float("nan") if best is None else float(p[best]),
-        **{f"probability/{name}": float(value) for name, value in zip(names, p, strict=True)},
+        word: float("nan") if best is None else float(p[best]),
+        **{f"{word}/{name}": float(value) for name, value in zip(names, p, strict=True)},
         "reason": found.reason,
     }

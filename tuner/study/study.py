@@ -15,6 +15,7 @@ import pandas as pd
 from tuner.config import StudyConfig, load_study, parse_study, safe_study_name
 from tuner.config.models import AUTO
 from tuner.config.yaml_text import to_yaml
+from tuner.decision.demands import Costs, Floors
 from tuner.errors import StudyError
 from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.free import FreeBaseline, load_free
@@ -280,6 +281,8 @@ class Study:
         seeds: int = 5,
         top: int = 5,
         again: bool = False,
+        cost: Costs | None = None,
+        recall_floor: Floors | None = None,
         command: str = "Study.confirm()",
     ) -> Confirmation:
         """Train the best again on fresh seeds and splits, then open the sealed test once.
@@ -290,6 +293,8 @@ class Study:
             seeds: Fresh seeds and splits, 5 or more for a verdict.
             top: Trials to train again.
             again: Whether a test that was opened before may be opened again.
+            cost: As for `export`: the chosen setting is tested with that decision rule, too.
+            recall_floor: As for `export`.
             command: What the user wrote, for the seal.
 
         Raises:
@@ -298,14 +303,13 @@ class Study:
         from tuner.study.verbs.confirm import confirm_study
 
         return confirm_study(
-            self.folder,
-            self.home,
-            self.listener,
+            self,
             seeds=seeds,
             top=top,
             again=again,
+            cost=cost,
+            recall_floor=recall_floor,
             command=command,
-            tracking_uri=self.tracking_uri,
         )
 
     @property
@@ -326,6 +330,8 @@ class Study:
         *,
         trial: int | None = None,
         tau: str | float | None = None,
+        cost: Costs | None = None,
+        recall_floor: Floors | None = None,
     ) -> Export:
         """Write the confirmed configuration, or the best so far, complete enough to train again.
 
@@ -333,22 +339,17 @@ class Study:
             path: Where to write.
             trial: Another trial than the chosen one, by its number.
             tau: Logit adjustment that the model is to hold: a strength, or "tuned".
+            cost: What each confusion costs: a CSV file or a frame, true classes in rows.
+            recall_floor: Least recall by class, ``{"crack": 0.95}``.
 
         Raises:
             StudyError: If there is no such complete record, or none meets the recall floor.
-            ExportError: If something else lies at `path`.
+            ExportError: If something else lies at `path`, or no decision meets the floors.
         """
-        from tuner.model.export import build_export, choose_record
-        from tuner.model.export_file import write_export
-        from tuner.study.export import load_export, strength_of
+        from tuner.study.verbs.export import export_study
 
-        folder = self.folder
-        record = choose_record(folder, trial=trial)
-        strength = strength_of(tau, folder, record)
-        write_export(build_export(folder, record, tau=strength), Path(path))
-        return load_export(
-            path, home=self.home, listener=self.listener, tracking_uri=self.tracking_uri
-        )
+        rule: dict[str, Any] = {"tau": tau, "cost": cost, "recall_floor": recall_floor}
+        return export_study(self, Path(path), trial=trial, **rule)
 
     @property
     def leak(self) -> str:

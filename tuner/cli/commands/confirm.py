@@ -20,6 +20,8 @@ def confirm(
     again: Annotated[
         bool, typer.Option("--again", help="Open a test that was opened before; recorded.")
     ] = False,
+    cost: options.Cost = None,
+    recall_floor: options.RecallFloor = None,
     home: options.Home = None,
     tracking_uri: options.Tracking = None,
     quiet: options.Quiet = False,
@@ -36,5 +38,12 @@ def confirm(
     with confirm_listener(is_quiet=quiet, home=home) as listener:
         opened = Study(study, home=home, listener=listener, tracking_uri=tracking_uri)
         written = command("tuner", *sys.argv[1:])
-        done = opened.confirm(seeds=seeds, top=top, again=again, command=written)
+        done = opened.confirm(
+            seeds=seeds,
+            top=top,
+            again=again,
+            cost=cost,
+            recall_floor=recall_floor,
+            command=written,
+        )
     print_found(done, opened, home=home, as_json=as_json)

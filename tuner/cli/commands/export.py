@@ -23,6 +23,8 @@ def export(
         Optional[str],  # noqa: UP045
         typer.Option("--tau", help="Logit adjustment in the model: a strength, or 'tuned'."),
     ] = None,
+    cost: options.Cost = None,
+    recall_floor: options.RecallFloor = None,
     home: options.Home = None,
 ) -> None:
     """Write the best configuration, complete enough to train again.
@@ -33,6 +35,5 @@ def export(
     from tuner.study import Study
 
     opened = Study(study, home=home, listener=None)
-    print_export(
-        opened.export(output, trial=trial, tau=tau), opened, home=home, is_chosen=trial is None
-    )
+    written = opened.export(output, trial=trial, tau=tau, cost=cost, recall_floor=recall_floor)
+    print_export(written, opened, home=home, is_chosen=trial is None)

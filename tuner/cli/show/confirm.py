@@ -89,6 +89,8 @@ def _print_confirmation(done: Confirmation, class_names: list[str], console: Con
     if done.opening > 1:
         warn(console, "numbers of a test that is opened again and again grow too good")
     console.print()
+    if done.decision:
+        say(console, done.decision["sentence"])
     is_better = done.verdict.is_better
     say(console, done.verdict.sentence, style="bold green" if is_better else "bold")
 
@@ -152,7 +154,9 @@ def calibration_table(done: Confirmation) -> Table:
     table = _table("model", "balanced NLL", "ECE", "Brier")
     rows = {row.key: row for row in done.retest}
     for model in done.test.models:
-        if model.key.startswith(("baseline-", "trial-")):
+        # What a rule gives are scores, no probabilities.
+        is_rule = done.decision and model.key == f"{done.decision['of']}+decision_rule"
+        if model.key.startswith(("baseline-", "trial-")) and not is_rule:
             said = model.calibration
             table.add_row(
                 _named(rows.get(model.key, model)),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from tuner.cli.options import home_words
-from tuner.cli.show.tables import openings, sealed_table
-from tuner.cli.show.terminal import make_console, say, say_step, warn
+from tuner.cli.show.tables import openings, plain_table, sealed_table
+from tuner.cli.show.terminal import make_console, say, say_step, short_names, warn
 from tuner.study import Export, Model, Study
 from tuner.text import command
+
+_CLASSES_SHOWN = 12
 
 
 def print_export(export: Export, study: Study, *, home: Path | None, is_chosen: bool) -> None:
@@ -31,6 +39,8 @@ def print_export(export: Export, study: Study, *, home: Path | None, is_chosen: 
     if content["adjustment"] is not None:
         tau = content["adjustment"]["tau"]
         say(console, f"logit adjustment with tau {tau:g}: the model will hold it")
+    if decision := content.get("decision"):
+        _print_decision(decision, console)
     if verdict := confirmation["verdict"]:
         say(console, verdict)
     else:
@@ -40,6 +50,56 @@ def print_export(export: Export, study: Study, *, home: Path | None, is_chosen: 
         warn(console, leak)
     say(console, f"written to {export.path}")
     say_step(console, "train", command("tuner", "train", export.path, *home_words(home)))
+
+
+def _print_decision(decision: Mapping[str, Any], console: Console) -> None:
+    """A rule, what it changes out of fold, and what the sealed test said of it."""
+    n, unit = f"{decision['n_images']:,}", "groups" if decision["has_groups"] else "images"
+    say(console, f"decision rule fitted to {n} out-of-fold predictions; the model will hold it")
+    console.print(decision_table(decision))
+    say(
+        console,
+        "with the rule: each fold decided as fitted to the others; 95 % intervals, images come "
+        + ("in groups" if unit == "groups" else "alone"),
+    )
+    if tested := decision["sealed_test"]:
+        say(console, tested["sentence"])
+    else:
+        say(console, "the rule is not confirmed: tuner confirm with the same costs and floors")
+
+
+def decision_table(decision: Mapping[str, Any]) -> Table:
+    """Cost and recalls without and with a rule; classes with floors first, then the rarest."""
+    before, after, table = decision["before"], decision["after"], plain_table()
+    table.add_column("")
+    for head in ("floor", "largest probability", "decision rule"):
+        table.add_column(head, justify="right")
+    if after["cost"]:
+        cells = [f"{c['value']:.3g} ({c['low']:.3g} to {c['high']:.3g})" for c in _costs(decision)]
+        table.add_row("cost an image", "", *cells, style="bold")
+    means = [f"{part['macro_recall']:.3f}" for part in (before, after)]
+    table.add_row("macro recall", "", *means)
+    names = short_names([row["class"] for row in after["recall"]], 28)
+    rows = sorted(
+        zip(names, before["recall"], after["recall"], strict=True),
+        key=lambda row: ("floor" not in row[2], row[2]["of"]),
+    )
+    for name, *parts in rows[:_CLASSES_SHOWN]:
+        floor = f"{parts[1]['floor']:g}" if "floor" in parts[1] else ""
+        table.add_row(Text(name), floor, *(_found(part) for part in parts))
+    if len(rows) > _CLASSES_SHOWN:
+        table.add_row(f"… {len(rows) - _CLASSES_SHOWN} more frequent classes: the model card")
+    return table
+
+
+def _costs(decision: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    return [decision["before"]["cost"], decision["after"]["cost"]]
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    """``0.94 (17 of 18; 0.74 to 0.99)``."""
+    counts, interval = f"{row['found']} of {row['of']}", f"{row['low']:.2f} to {row['high']:.2f}"
+    return f"{row['recall']:.2f} ({counts}; {interval})"
 
 
 def print_model(model: Model) -> None:

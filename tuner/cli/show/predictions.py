@@ -16,7 +16,7 @@ from tuner.errors import DataError, UsageError
 from tuner.text import command, printable
 
 if TYPE_CHECKING:
-    from tuner.model.predict import Prediction
+    from tuner.model.predict import Classifier, Prediction
 
 
 def write_predictions(
@@ -60,11 +60,11 @@ def write_predictions(
 
     write = _write_json if as_json else _write_csv
     if output is None:
-        write(readable(), classifier.class_names, sys.stdout)
+        write(readable(), classifier, sys.stdout)
     else:
         # A name that is no text is shown with a mark, as on stdout.
         with output.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-            write(readable(), classifier.class_names, stream)
+            write(readable(), classifier, stream)
     if faults:
         n_all = len(files) + len(missing)
         what = f"{len(faults)} of {n_all} could not be read; the others are classified"
@@ -85,28 +85,31 @@ def _check_target(output: Path) -> None:
         raise UsageError(f"'{printable(str(output))}' may not be written", do="choose another -o")
 
 
-def _write_csv(found: Iterable[Prediction], names: Sequence[str], stream: IO[str]) -> None:
+def _write_csv(found: Iterable[Prediction], classifier: Classifier, stream: IO[str]) -> None:
     """One line per image, written as soon as it is known."""
+    names, word = classifier.class_names, classifier.answers
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "class", "probability", *(f"probability/{name}" for name in names)])
+    writer.writerow(["path", "class", word, *(f"{word}/{name}" for name in names)])
     for prediction in found:
-        row = _row(prediction, names)
-        each = [f"{p:.6f}" for p in row["probabilities"].values()]
-        writer.writerow([row["path"], row["class"], f"{row['probability']:.6f}", *each])
+        path, best, value, each = _row(prediction, classifier).values()
+        writer.writerow([path, best, f"{value:.6f}", *(f"{p:.6f}" for p in each.values())])
         stream.flush()
 
 
-def _write_json(found: Iterable[Prediction], names: Sequence[str], stream: IO[str]) -> None:
-    json.dump([_row(p, names) for p in found], stream, indent=1, ensure_ascii=False)
+def _write_json(found: Iterable[Prediction], classifier: Classifier, stream: IO[str]) -> None:
+    json.dump([_row(p, classifier) for p in found], stream, indent=1, ensure_ascii=False)
     stream.write("\n")
 
 
-def _row(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
-    probabilities = [] if prediction.probabilities is None else prediction.probabilities.tolist()
-    best = max(range(len(names)), key=probabilities.__getitem__)
+def _row(prediction: Prediction, classifier: Classifier) -> dict[str, Any]:
+    """Path, class, its probability or score, and those of all classes, in this order."""
+    names, word = classifier.class_names, classifier.answers
+    answers = [] if prediction.probabilities is None else prediction.probabilities.tolist()
+    best = max(range(len(names)), key=answers.__getitem__)
+    several = {"probability": "probabilities", "score": "scores"}[word]
     return {
         "path": prediction.path,
         "class": names[best],
-        "probability": probabilities[best],
-        "probabilities": dict(zip(names, probabilities, strict=True)),
+        word: answers[best],
+        several: dict(zip(names, answers, strict=True)),
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from tuner.decision.demands import Costs, Demands, Floors, demands_of
+from tuner.decision.fit import demands_as_plain
 from tuner.ground import (
     Ground,
     find_leaking_images,
@@ -17,35 +20,39 @@ from tuner.home.listener import Listener
 from tuner.home.study_folder import StudyFolder
 from tuner.study.verbs.report import keep_report
 
+if TYPE_CHECKING:
+    from tuner.study.study import Study
+
 
 def confirm_study(
-    folder: StudyFolder,
-    home: Home,
-    listener: Listener,
+    study: Study,
     *,
     seeds: int = 5,
     top: int = 5,
     again: bool = False,
+    cost: Costs | None = None,
+    recall_floor: Floors | None = None,
     command: str,
-    tracking_uri: str | None = None,
 ) -> Confirmation:
     """Confirm a study, or give what was confirmed where nothing has changed since.
 
     Args:
-        folder: The study.
-        home: Where it lives.
-        listener: Told what happens.
+        study: Which one.
         seeds: Fresh seeds and splits.
         top: Trials to train again.
         again: Whether a test that was opened before may be opened again.
+        cost: Of each confusion, for which the chosen setting gets a decision rule.
+        recall_floor: Least recall by class, for the same rule.
         command: What the user wrote, for the seal.
-        tracking_uri: MLflow's server; None for the environment or the home.
 
     Raises:
+        UsageError: If costs or floors cannot be meant.
         StudyError: If there is nothing to confirm, or the test has been opened before.
     """
+    folder, home, listener = study.folder, study.home, study.listener
+    demands = demands_of(cost, recall_floor, folder.class_names)
     done = load_confirmation(folder)
-    if done is not None and not again and _is_current(done, folder, n_seeds=seeds):
+    if done is not None and not again and _is_current(done, folder, demands, n_seeds=seeds):
         return done
     with folder.locked():
         found = _confirm(
@@ -55,15 +62,22 @@ def confirm_study(
             seeds=seeds,
             top=top,
             again=again,
+            demands=demands,
             command=command,
-            tracking_uri=tracking_uri,
+            tracking_uri=study.tracking_uri,
         )
-    keep_report(folder, home, tracking_uri, listener)
+    keep_report(folder, home, study.tracking_uri, listener)
     return found
 
 
-def _is_current(done: Confirmation, folder: StudyFolder, *, n_seeds: int) -> bool:
+def _is_current(
+    done: Confirmation, folder: StudyFolder, demands: Demands, *, n_seeds: int
+) -> bool:
     """Whether the study and the question are those that were confirmed."""
+    asked = demands_as_plain(demands, folder.class_names)
+    told = {key: (done.decision or {}).get(key) for key in asked}
+    if not demands.is_empty and asked != told:
+        return False
     n_settings = sum(record.kind != "confirm" for record in folder.records())
     return (
         done.n_search_settings == n_settings
@@ -80,6 +94,7 @@ def _confirm(
     seeds: int,
     top: int,
     again: bool,
+    demands: Demands,
     command: str,
     tracking_uri: str | None,
 ) -> Confirmation:
@@ -118,6 +133,7 @@ def _confirm(
                 recorder=recorder,
                 listener=listener,
                 environment=source.environment,
+                demands=demands,
             )
             opening = Opening(read=read, leaking=leaking, command=command, is_again=again)
             found = confirm(confirming, top=top, opening=opening)
