@@ -9,9 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -154,38 +152,3 @@ def test_examples_in_docstrings_run(path):
     result = doctest.testmod(module, optionflags=flags)
     assert result.attempted > 0
     assert result.failed == 0
-
-
-def odd_pictures(folder: Path) -> list[Path]:
-    """A 16-bit gray, a turned, a transparent and a plain picture."""
-    rng = np.random.default_rng(0)
-    gray = Image.fromarray(rng.integers(0, 65536, (40, 60), dtype=np.uint16))
-    plain = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
-    alpha = Image.fromarray(rng.integers(0, 256, (40, 60, 4), dtype=np.uint8))
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    gray.save(folder / "gray16.png")
-    plain.save(folder / "turned.jpg", exif=turned)
-    alpha.save(folder / "alpha.png")
-    plain.save(folder / "photo.jpg")
-    return sorted(folder.glob("*.[pj]*"))
-
-
-def test_the_model_without_tuner_sees_the_same_picture(tmp_path, monkeypatch):
-    """The snippet of docs/model.md gives `predict`'s probabilities, on odd files, too."""
-    from tests.model.made_model import write_model
-    from tuner.model.predict import load_classifier, predict_files
-
-    monkeypatch.chdir(tmp_path)
-    write_model(tmp_path / "best.keras")
-    files = odd_pictures(tmp_path)
-    page = (ROOT / "docs" / "model.md").read_text("utf-8")
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    names: dict[str, Any] = {}
-    exec(snippet, names)
-    found = list(predict_files(load_classifier(tmp_path / "best.keras"), map(str, files)))
-    assert len(found) == 4
-    for prediction in found:
-        pixels = names["read"](prediction.path)[None]
-        alone = np.asarray(names["model"](pixels, training=False))[0]
-        np.testing.assert_allclose(alone, prediction.probabilities, atol=1e-5)

@@ -12,6 +12,7 @@ from tuner.data.decoding.resize import DECODE
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.evaluation.intervals import macro_recall_standard_error, wilson_interval
 from tuner.evaluation.metrics import class_table
+from tuner.model.contract import reading
 from tuner.model.export import Export
 from tuner.text import printable
 
@@ -128,6 +129,7 @@ def make_card(
         ),
         "decode": decode,
         "range": rule.range,
+        "reading": reading(rule),
         "trained_on": fingerprint,
         "images_per_class": dict(zip(class_names, map(int, images_per_class), strict=True)),
         "training": config.training.mode,
@@ -188,6 +190,27 @@ def _lines(card: Mapping[str, Any], name: str) -> Iterator[str]:
         yield f"- Logit adjustment: tau {adjustment['tau']:g}, inside the model"
     yield f"- Backbone weights: {card['weights']['source']}"
     yield f"- Licence of the weights: {card['weights']['licence']}"
+    yield from _use(card)
+
+
+def _use(card: Mapping[str, Any]) -> Iterator[str]:
+    """How a file becomes its input, and in which formats it lies here."""
+    if steps := card.get("reading"):
+        yield from ("", "## From a file to its input", "")
+        yield from (f"{k}. {step}" for k, step in enumerate(steps, start=1))
+    if files := card.get("files"):
+        yield from ("", "## Other formats", "")
+        yield (
+            "Each was run by its runtime when it was written, on real pictures of all forms, and "
+            "held against Keras."
+        )
+        yield from ("", "| file | precision | MB | runtime | pictures | largest difference |")
+        yield "|---|---|--:|---|--:|--:|"
+        for name, facts in files.items():
+            yield (
+                f"| {_cell(name)} | {facts['precision']} | {facts['bytes'] / 1e6:.0f} "
+                f"| {facts['runtime']} | {facts['pictures']} | {facts['largest_difference']:.1g} |"
+            )
 
 
 def _recall(card: Mapping[str, Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tuner.features.backbone import build_backbone
 from tuner.features.resize import resized
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import replacing
-from tuner.model.archive import CARD
+from tuner.model.formats.names import CARD
 from tuner.training.head import HeadWeights
 
 # ResNet50's "caffe" preprocessing: RGB to BGR, minus the ImageNet means of B, G and R.

@@ -6,13 +6,12 @@ import glob
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -22,10 +21,9 @@ from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
 from tuner.errors import DataError, ExportError
-from tuner.features.engines.convert import give_back_memory
-from tuner.features.engines.whole_model import compile_model
 from tuner.model.archive import read_card
-from tuner.text import first_line, some
+from tuner.model.formats.forms import form_of
+from tuner.text import some
 
 _BATCH = 32
 _MOST_PIXELS = 64_000_000  # decoded and not yet resized; 256 MB, but always one picture
@@ -53,9 +51,9 @@ class Classifier:
 
     Attributes:
         class_names: In the order of every row of probabilities.
-        resize: From uint8 (batch, height, width, 3) to float32 (batch, image_px, image_px, 3);
-            None where the image reader does it.
-        classify: From there to probabilities, float32 (batch, n_classes), on the fastest engine.
+        resize: From uint8 (1, height, width, 3) to what `classify` takes of one picture.
+        classify: From pictures, float32 (n, image_px, image_px, 3), to probabilities, float32
+            (n, n_classes), on the fastest engine.
         image_px: Side to which the image reader resizes, which gives the same pixels as
             `resize`; None for models of older studies, whose `resize` is another.
         rule: How files are read.
@@ -63,51 +61,61 @@ class Classifier:
     """
 
     class_names: tuple[str, ...]
-    resize: Any
-    classify: Any
+    resize: Callable[[UInt8], Float32]
+    classify: Callable[[Float32], Float32]
     image_px: int | None = None
     rule: PixelRule = EACH_FILE
     answers: str = "probability"
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Load a model in Keras's safe mode, which runs no code of the file.
+    """Load a model of any format by its own runtime; none of them runs code of the file.
 
     Raises:
+        UsageError: If its runtime is not installed.
         ExportError: If it is no model of tuner, or holds code.
     """
+    if form_of(path):
+        return _by_runtime(path)
     card = read_card(path)
-    names = card.get("class_names")
-    if not isinstance(names, list) or path.suffix != ".keras":  # by another name Keras reads HDF5
-        raise ExportError(
-            "not a .keras model with class names",
-            where=str(path),
-            do="make one with: tuner train best.yaml",
-        )
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        small = model.get_layer("preprocess").input
-        # Sizes differ between files: compiled for each, the backbone would take seconds a file.
-        reading = _reading(card)
-        resize = keras.Model(model.input, small) if reading["image_px"] is None else None
-        fits = model.output.shape[-1] == len(names)
-        classify = compile_model(keras.Model(small, model.output))
-        found = Classifier(tuple(map(str, names)), resize, classify, **reading)
-        del model, small, resize
-        give_back_memory()
-    except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
-        reason = first_line(error)[:200]
-        raise ExportError(
-            f"the model cannot be loaded safely: {reason}",
-            where=str(path),
-            do="use a file that `tuner train` wrote, from a place that you trust",
-        ) from error
-    if not fits:
+    if path.suffix != ".keras":  # by another name Keras reads HDF5
+        raise _no_model(path)
+    names = _class_names(card, path)
+    from tuner.model.formats.keras_file import open_parts
+
+    reading = reading_of(card)
+    is_resized = reading["image_px"] is not None
+    resize, classify, n_classes = open_parts(path, is_resized=is_resized)
+    if n_classes != len(names):
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
-    return found
+    return Classifier(names, resize, classify, **reading)
 
 
-def _reading(card: dict[str, Any]) -> dict[str, Any]:
+def _by_runtime(path: Path) -> Classifier:
+    from tuner.model.formats.opened import open_file
+
+    opened = open_file(path)
+    names, reading = _class_names(opened.card, path), reading_of(opened.card)
+    if reading["image_px"] is None:  # it resizes each picture itself, and nothing is left to do
+        return Classifier(names, opened.run, lambda rows: rows, **reading)
+    squares = opened.squares(reading["image_px"])
+    # The reader's grey levels are whole: nothing is lost.
+    return Classifier(names, opened.run, lambda x: squares(x.astype(np.uint8)), **reading)
+
+
+def _class_names(card: dict[str, Any], path: Path) -> tuple[str, ...]:
+    names = card.get("class_names")
+    if not isinstance(names, list):
+        raise _no_model(path)
+    return tuple(map(str, names))
+
+
+def _no_model(path: Path) -> ExportError:
+    do = "make one with: tuner train best.yaml"
+    return ExportError("not a .keras model with class names", where=str(path), do=do)
+
+
+def reading_of(card: dict[str, Any]) -> dict[str, Any]:
     """How files are read and answers called, by the card: fields of a `Classifier`."""
     limits = card.get("range")
     is_shared = card.get("decode") == DECODE
@@ -268,14 +276,12 @@ def _predict_batch(classifier: Classifier, part: Sequence[_Sized]) -> list[Predi
 def _resized(classifier: Classifier, pixels: UInt8) -> Float32:
     if classifier.image_px is not None:
         return pixels.astype(np.float32)
-    found: Float32 = keras.ops.convert_to_numpy(classifier.resize(pixels[None]))[0]
+    found: Float32 = classifier.resize(pixels[None])[0]
     return found
 
 
 def _classified(classifier: Classifier, sized: Sequence[Float32]) -> Float32:
-    """Probabilities, (n, n_classes); every batch is full, so that one compilation does."""
+    """Probabilities, (n, n_classes)."""
     if not sized:
         return np.zeros((0, len(classifier.class_names)), dtype=np.float32)
-    full = np.stack([sized[i % len(sized)] for i in range(_BATCH)])
-    found: Float32 = classifier.classify(full)
-    return found[: len(sized)]
+    return classifier.classify(np.stack(sized))

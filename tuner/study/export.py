@@ -16,6 +16,7 @@ from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
 from tuner.model import export as exports
 from tuner.model.export_file import load_export as read_export
+from tuner.model.formats.forms import SAVED_MODEL, Form, check_forms
 from tuner.study.model import Model, SealedTest
 from tuner.study.places import Auto, find_home, listener_of
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tuner.ground import Ground
     from tuner.model.train import FinalTraining
 
-_FORMATS = ("keras", "saved_model")
 _LARGEST_TAU = 10
 
 
@@ -75,7 +75,8 @@ class Export:
             live: On images or on cached views; None for what the study did.
             fine_tune: First stage of ResNet50 to train, too, after the head: "conv5", "conv4", …
             open_test: Whether to score the sealed test, which is recorded.
-            formats: "keras", and "saved_model" to write one beside it.
+            formats: What to write beside the ``.keras`` file: "saved_model", "onnx",
+                "openvino", "litert".
             register: Name in MLflow's registry, as whose champion the model is entered.
             command: What the user wrote, for the seal.
 
@@ -88,16 +89,16 @@ class Export:
         from tuner.model.train import train_again, with_images, with_mode
 
         target = self._target(path)
-        if unknown := [form for form in formats if form not in _FORMATS]:
-            do = "write keras or saved_model"
-            raise UsageError(f"--format '{unknown[0]}' is no format of a model", do=do)
+        forms = check_forms(formats)
         content = with_mode(with_images(self.content, data), live)
         _check_target(target)
         unlike = _unlike(self.content, content)
         training = train_again(content, self.home, self.listener, unlike=unlike, stage=fine_tune)
         self._write(content, training, target)
-        if "saved_model" in formats:
+        if SAVED_MODEL in formats:
             self._write_saved_model(target)
+        if forms:
+            self._write_formats(target, forms, training.ground)
         if register:
             self._register(target, register, training.ground)
         if not open_test:
@@ -123,6 +124,14 @@ class Export:
         with self.listener.status("writing the SavedModel"):
             write_saved_model(target, place)
         self.listener.result(f"SavedModel written to {place}")
+
+    def _write_formats(self, target: Path, forms: Sequence[Form], ground: Ground) -> None:
+        from tuner.study.verbs.formats import read_some, write_beside
+
+        files = [file.path for file in ground.files(ground.table.search)]
+        rule, image_px = ground.table.rule, ground.config.data.image_px
+        pictures = read_some(files, image_px=image_px, rule=rule)
+        write_beside(target, forms, pictures, self.listener)
 
     def _register(self, target: Path, name: str, ground: Ground) -> None:
         from tuner.model.files import register

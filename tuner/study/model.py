@@ -12,7 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tuner.arrays import Int64
+from tuner.errors import UsageError
+from tuner.home.listener import Listener
 from tuner.model.archive import read_card
+from tuner.model.formats.forms import SAVED_MODEL, check_forms, form_of
+from tuner.study.places import Auto, listener_of
 
 if TYPE_CHECKING:
     from tuner.model.predict import Classifier, Prediction
@@ -38,7 +42,7 @@ class Model:
     """A written model, from pixels to probabilities.
 
     Attributes:
-        path: The ``.keras`` file.
+        path: The ``.keras`` file, or one of another format.
         test: What it found in the sealed test, where that was opened with the training.
     """
 
@@ -79,12 +83,57 @@ class Model:
         word = self._classifier.answers
         return pd.DataFrame([_prediction_row(row, self.class_names, word) for row in rows])
 
+    def export(
+        self,
+        formats: Sequence[str],
+        *,
+        images: str | Path | Sequence[str | Path] = (),
+        listener: Listener | Auto | None = "auto",
+    ) -> list[Path]:
+        """Write the model beside itself in other formats, each proved equal by its own runtime.
+
+        Args:
+            formats: "onnx", "openvino", "litert", "saved_model".
+            images: Files, folders or patterns to compare on; two photographs by default.
+            listener: Told what happens; as for a study.
+
+        Raises:
+            UsageError: If this is no ``.keras`` file, a format is unknown or needs a package.
+            ExportError: If one cannot be written or answers otherwise than Keras.
+        """
+        from tuner.model.files import write_saved_model
+        from tuner.model.predict import list_images, reading_of
+        from tuner.study.verbs.formats import read_some, write_beside
+
+        forms, told = check_forms(formats), listener_of(listener)
+        if form_of(self.path) or not self.path.is_file():
+            do = "name the .keras file that `tuner train` wrote"
+            raise UsageError(
+                f"'{self.path}' is no Keras model that other formats come from", do=do
+            )
+        listed = list_images(
+            [str(i) for i in ([images] if isinstance(images, (str, Path)) else images)]
+        )
+        if listed.missing:
+            raise UsageError(f"--images '{listed.missing[0].path}': {listed.missing[0].reason}")
+        rule, image_px = reading_of(self.card)["rule"], int(self.card["image_px"])
+        pictures = read_some(list(map(Path, listed.files)), image_px=image_px, rule=rule)
+        written = write_beside(self.path, forms, pictures, told) if forms else []
+        if SAVED_MODEL in formats:
+            written.append(self.path.with_suffix(".saved_model"))
+            with told.status("writing the SavedModel"):
+                write_saved_model(self.path, written[-1])
+            told.result(f"SavedModel written to {written[-1]}")
+        return written
+
     @cached_property
     def _classifier(self) -> Classifier:
-        from tuner.ground import find_backend
-
-        find_backend()
         from tuner.model.predict import load_classifier
+
+        if form_of(self.path) is None:
+            from tuner.ground import find_backend
+
+            find_backend()
 
         return load_classifier(self.path)
 

@@ -11,7 +11,9 @@ from tuner.cli import options
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A .keras file that `tuner train` wrote.")],
+    model: Annotated[
+        Path, typer.Argument(help="What `tuner train` wrote: .keras, .onnx, .xml, .tflite.")
+    ],
     images: Annotated[list[str], typer.Argument(help="Files, folders, or patterns in quotes.")],
     as_json: options.Json = False,
     output: Annotated[

@@ -34,7 +34,12 @@ Register = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--register", metavar="NAME", help="Into MLflow's registry, as champion."),
 ]
-Format = Annotated[str, typer.Option("--format", help="keras, or saved_model beside it.")]
+Format = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--format", help="Beside the .keras file: onnx, openvino, litert, saved_model; repeatable."
+    ),
+]
 
 
 def train(
@@ -45,7 +50,7 @@ def train(
     live: Live = None,
     fine_tune: FineTune = None,
     register: Register = None,
-    form: Format = "keras",
+    form: Format = None,
     home: options.Home = None,
     tracking_uri: options.Tracking = None,
 ) -> None:
@@ -66,7 +71,7 @@ def train(
             live=live,
             fine_tune=fine_tune,
             open_test=open_test,
-            formats=(form,),
+            formats=form or (),
             register=register,
             command=command("tuner", *sys.argv[1:]),
         )

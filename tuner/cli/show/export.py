@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from tuner.cli.options import home_words
 from tuner.cli.show.tables import openings, plain_table, sealed_table
 from tuner.cli.show.terminal import make_console, say, say_step, short_names, warn
+from tuner.errors import UsageError
 from tuner.study import Export, Model, Study
 from tuner.text import command
 
@@ -112,3 +113,45 @@ def print_model(model: Model) -> None:
     say(console, f"sealed test, {openings(model.test.opening)}; recorded")
     if model.test.opening > 1:
         warn(console, "numbers of a test that is opened again and again grow too good")
+
+
+def export_model(
+    model: str, formats: Sequence[str], *, images: Sequence[str], of_study: Mapping[str, object]
+) -> None:
+    """Write a model's other formats, and say how they are used.
+
+    Args:
+        model: The ``.keras`` file.
+        formats: Their names.
+        images: To compare on.
+        of_study: What belongs to a study's export only, by the name of its option.
+
+    Raises:
+        UsageError: If there is no such model, nothing is asked for, or what is only a study's.
+        ExportError: If a format cannot be written or answers otherwise than Keras.
+    """
+    from tuner.cli.show.listener import TerminalListener
+
+    if odd := [name for name, value in of_study.items() if value is not None]:
+        do = "formats are written beside the model"
+        raise UsageError(f"{odd[0]} is for the export of a study, and '{model}' is a model", do=do)
+    if not formats:
+        do = f"name one: {command('tuner', 'export', model, '--format', 'onnx')}"
+        raise UsageError(f"'{model}' is a model, and no --format is named", do=do)
+    with TerminalListener() as listener:
+        files = Model(Path(model)).export(formats, images=images, listener=listener)
+    console = make_console(is_result=True)
+    for file in files:
+        if file.is_file():
+            say_step(console, "predict", command("tuner", "predict", file, "IMAGES"))
+
+
+def refuse_formats(formats: object) -> None:
+    """Refuse formats of a configuration, which has none.
+
+    Raises:
+        UsageError: If some are named.
+    """
+    if formats:
+        do = "tuner train best.yaml --format onnx, or: tuner export best.keras --format onnx"
+        raise UsageError("--format and --images are for models, and a study is no model", do=do)

@@ -6,16 +6,19 @@ import csv
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tuner.cli.show.terminal import make_console, warn
+from tuner.cli.show.terminal import make_console, say, warn
 from tuner.errors import DataError, UsageError
 from tuner.text import command, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tuner.model.predict import Classifier, Prediction
 
 
@@ -35,24 +38,20 @@ def write_predictions(
         raise UsageError(f"model '{printable(str(model))}' {kind}", do=do)
     if output is not None:
         _check_target(output)
-    from tuner.model.archive import read_card
+    from tuner.model.predict import list_images, predict_files
 
-    read_card(model)  # said before the backend has loaded
-    with console.status("loading the model"):
-        from tuner.study import find_backend
-
-        find_backend()
-        from tuner.model.predict import list_images, load_classifier, predict_files
-
-        classifier = load_classifier(model)
+    classifier = _load(model, console)
     files, missing, notes = list_images(images)
     for note in notes:
         warn(console, note)
     faults: list[str] = []
+    n_found, began = 0, time.perf_counter()
 
     def readable() -> Iterator[Prediction]:
+        nonlocal n_found
         for prediction in chain(missing, predict_files(classifier, files)):
             if prediction.probabilities is not None:
+                n_found += 1
                 yield prediction
             else:
                 faults.append(prediction.path)
@@ -65,10 +64,28 @@ def write_predictions(
         # A name that is no text is shown with a mark, as on stdout.
         with output.open("w", encoding="utf-8", errors="replace", newline="") as stream:
             write(readable(), classifier, stream)
+    took = time.perf_counter() - began
+    say(console, f"{n_found:,} images in {took:.1f} s, {n_found / took:.3g} a second")
     if faults:
         n_all = len(files) + len(missing)
         what = f"{len(faults)} of {n_all} could not be read; the others are classified"
         raise DataError(what, do="replace or remove those that are named above")
+
+
+def _load(model: Path, console: Console) -> Classifier:
+    """The model, in Keras or in the runtime of its format."""
+    from tuner.model.archive import read_card
+    from tuner.model.formats.forms import form_of
+    from tuner.model.predict import load_classifier
+
+    if form_of(model) is None:
+        read_card(model)  # said before the backend has loaded
+    with console.status("loading the model"):
+        if form_of(model) is None:
+            from tuner.study import find_backend
+
+            find_backend()
+        return load_classifier(model)
 
 
 def _check_target(output: Path) -> None:

@@ -1,0 +1,1 @@
+"""A model outside of Keras: ONNX, OpenVINO and LiteRT, written, proved equal, and run."""

@@ -1,0 +1,67 @@
+"""Keras's own file, opened in safe mode and compiled by the fastest engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tuner.arrays import Float32, UInt8
+from tuner.errors import ExportError
+from tuner.features.engines.convert import give_back_memory
+from tuner.features.engines.whole_model import compile_model
+from tuner.text import first_line
+
+_BATCH = 32
+
+Parts = tuple[Callable[[UInt8], Any], Callable[[Float32], Float32], int]
+
+
+def open_parts(path: Path, *, is_resized: bool = False) -> Parts:
+    """A model in two parts, resize and all else, and how many classes it has.
+
+    Sizes differ between files: compiled for each, the backbone would take seconds a file.
+
+    Args:
+        path: The file.
+        is_resized: Whether only pictures of the model's size will come: the first part is not
+            made then, and what it would hold of the model goes.
+
+    Returns:
+        Function from uint8 (1, height, width, 3) to float32 (1, image_px, image_px, 3), one
+        from float32 (n, image_px, image_px, 3) with n of at most 32 to float32 (n, n_classes),
+        and the number of classes.
+
+    Raises:
+        ExportError: If the file is no model that can be loaded in safe mode.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        small = model.get_layer("preprocess").input
+        front = None if is_resized else keras.Model(model.input, small)
+        compiled = compile_model(keras.Model(small, model.output))
+        n_classes = int(model.output.shape[-1])
+        del model, small
+    except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
+        reason = first_line(error)[:200]
+        raise ExportError(
+            f"the model cannot be loaded safely: {reason}",
+            where=str(path),
+            do="use a file that `tuner train` wrote, from a place that you trust",
+        ) from error
+
+    give_back_memory()
+
+    def resize(pixels: UInt8) -> Any:
+        if front is None:
+            raise TypeError("opened for pictures of the model's size only")
+        return keras.ops.convert_to_numpy(front(pixels))
+
+    def classify(sized: Float32) -> Float32:
+        # Every batch is full, so that one compilation does.
+        return compiled(np.resize(sized, (_BATCH, *sized.shape[1:])))[: len(sized)]
+
+    return resize, classify, n_classes

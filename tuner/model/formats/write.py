@@ -1,0 +1,126 @@
+"""Write a model in other formats, each reported once its own runtime answered as Keras does."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tuner.arrays import Float32, UInt8
+from tuner.errors import ExportError
+from tuner.files import put
+from tuner.model.archive import read_card
+from tuner.model.formats.convert import convert
+from tuner.model.formats.forms import Form
+from tuner.model.formats.opened import open_file
+
+LARGEST_DIFFERENCE = 1e-4  # of a probability: the order of additions; the pixels are the same
+_DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert"}
+
+
+class Written(NamedTuple):
+    """A file that was proved equal.
+
+    Attributes:
+        path: The file.
+        facts: Format, runtime and its version, largest difference of a probability from
+            Keras, pictures that were compared, and bytes of the file and those beside it.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+
+
+def write_formats(
+    model: Path, forms: Sequence[Form], pictures: Sequence[UInt8]
+) -> Iterator[Written]:
+    """Write a model beside itself in other formats.
+
+    Args:
+        model: A ``.keras`` file that `save_model` wrote.
+        forms: The formats.
+        pictures: On which every file is held against Keras, uint8 (height, width, 3) each.
+
+    Yields:
+        The files, each when it is there.
+
+    Raises:
+        ExportError: If one cannot be written or answers otherwise, once all others are there.
+    """
+    card, faults = read_card(model), []
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=f".{model.stem}.") as folder:
+        place = Path(folder)
+        text = json.dumps(card, ensure_ascii=False)
+        expected, failed = convert(model, forms, pictures, card=text, place=place)
+        for form in forms:
+            made = place / f"model{form.suffix}"
+            try:
+                if reason := failed.get(form.name):
+                    raise ExportError(f"it cannot be converted: {reason}")
+                worst = _difference(made, pictures, expected)
+            except ExportError as error:
+                faults.append(f"{form.name}: {error.what}")
+                continue
+            yield Written(
+                _put(made, model, form),
+                {
+                    "format": form.name,
+                    "precision": "float32",
+                    "runtime": runtime_words(form),
+                    "pictures": len(pictures),
+                    "largest_difference": worst,
+                    "bytes": sum(
+                        model.with_suffix(suffix).stat().st_size
+                        for suffix in (form.suffix, *form.beside)
+                    ),
+                },
+            )
+    if faults:
+        raise ExportError(
+            "\n  ".join(["not written:", *faults]),
+            where=str(model),
+            do="the .keras file and other formats are whole; docs/model.md says what each needs",
+        )
+
+
+def runtime_words(form: Form) -> str:
+    """Name and version of a format's runtime."""
+    name = _DISTRIBUTIONS.get(form.runtime, form.runtime)
+    return f"{name} {metadata.version(name)}"
+
+
+def _difference(made: Path, pictures: Sequence[UInt8], expected: Float32) -> float:
+    """Largest difference of a probability between a file in its runtime and Keras."""
+    opened, worst = open_file(made), 0.0
+    for pixels, row in zip(pictures, expected, strict=True):
+        try:
+            found = opened.run(pixels[None])[0]
+        except Exception as error:  # as each runtime likes
+            raise ExportError(
+                f"its runtime fails on a picture {_size(pixels)}: {error}"
+            ) from error
+        # Not a number is never equal.
+        difference = float(np.abs(found - row).max())
+        if not difference <= LARGEST_DIFFERENCE:
+            raise ExportError(
+                f"its runtime differs from Keras by {difference:.2g} in a probability on a "
+                f"picture {_size(pixels)}, more than {LARGEST_DIFFERENCE}"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def _size(pixels: UInt8) -> str:
+    return f"of {pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def _put(made: Path, model: Path, form: Form) -> Path:
+    """Give a file, after those that belong to it, its name beside the model."""
+    for suffix in (*form.beside, form.suffix):
+        put(made.with_suffix(suffix), model.with_suffix(suffix))
+    return model.with_suffix(form.suffix)
