@@ -56,7 +56,7 @@ from tuner.training.trial import fold_heads
 STUDY = """
 name: {name}-{image_px}-{epochs}-{view_seed}
 data: {{source: {source}, image_px: {image_px}}}
-augmentation: {{view_seed: {view_seed}}}
+augmentation: {{view_seed: {view_seed}, policy: minority}}
 training: {{epochs: {epochs}}}
 """
 SETS = {"bank": 1, "two_sets": 2, "four_sets": 4, "ten_sets": 10}  # of views, in turn by epoch

@@ -128,7 +128,7 @@ def measure(n: int, n_classes: int) -> None:
             classes=n_classes,
             rows=n_rows,
             chunks=len(list(bank.folder.glob("*.npy"))),
-            training_rows=sum(map(len, (fold.head.rows for fold in folds))),
+            training_rows=sum(fold.head.turns.shape[1] for fold in folds),
             **numbers,
             index_mib=index_mib,
             mib_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -165,6 +165,7 @@ def lines_of(
         "classes": inputs.n_classes,
         "image_px": config.data.image_px,
         "hidden_units": config.training.hidden_units,
+        "learning_rate": config.training.learning_rate,
         "fill": config.augmentation.fill,
         "strength": config.augmentation.strength,
         "machine": machine_name(),
@@ -189,7 +190,7 @@ def lines_of(
 
 def key_of(line: dict[str, Any]) -> str:
     """What tells a line from the others."""
-    about = ("data", "image_px", "hidden_units", "fill", "strength")
+    about = ("data", "image_px", "hidden_units", "learning_rate", "fill", "strength")
     keys = ("benchmark", *about, "policy", "multiplier", "weights", "seed")
     return json.dumps([line.get(key) for key in keys])
 

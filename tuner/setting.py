@@ -138,10 +138,10 @@ class Setting:
             ValueError: If a value is none that a study may search.
             TypeError: If one is no number.
         """
+        found = {name: h.checked(values[name]) for name, h in HYPERPARAMETERS.items()}
         own = values.get("augmentation_policy")
         if own is not None and own not in get_args(Policy):
             raise ValueError(f"augmentation_policy {own!r} is unknown")
-        found = {name: h.checked(values[name]) for name, h in HYPERPARAMETERS.items()}
         return cls(**found, augmentation_policy=own)
 
     def __str__(self) -> str:

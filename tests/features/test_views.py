@@ -87,10 +87,10 @@ def test_views_are_scipys(parameters):
 
 @pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS.keys())
 def test_reflected_views_are_scipys(parameters):
-    """With ``fill: reflect`` the picture is mirrored about its outermost pixels."""
+    """With ``fill: reflect`` the picture is mirrored at its sides, edge and all."""
     matrix, pixels = affine_matrix(parameters, image_px=48), picture()
     found = resample(pixels, matrix, fill="reflect")
-    expected = scipy_resample(pixels, matrix, mode="mirror")
+    expected = scipy_resample(pixels, matrix, mode="reflect")
     np.testing.assert_allclose(found, expected, rtol=0, atol=PIXEL_ATOL)
 
 

@@ -90,6 +90,25 @@ def test_cap_none_lifts_the_limit(small: Small) -> None:
     assert counts.tolist() == np.where(n == n.max(), n, 9 * n).tolist()
 
 
+def test_views_are_shared_but_in_the_published_recipe(search: Search) -> None:
+    """Every class has its share of views, by the recipe's own way rare ones alone."""
+    inputs = search.inputs
+    view_of = np.zeros(len(inputs.y), dtype=int)
+    for view in range(inputs.row_of.shape[1]):
+        view_of[inputs.row_of[inputs.row_of[:, view] >= 0, view]] = view
+    largest = np.bincount(inputs.labels).argmax()
+    shares = {}
+    for setting in (RECIPE, replace(RECIPE, augmentation_policy=None)):
+        head = fold_heads(setting, inputs, config=search.config)[0].head
+        is_largest = inputs.y[head.turns] == largest
+        assert (is_largest.sum(axis=1) == is_largest[0].sum()).all()
+        of_largest = (view_of[head.turns] > 0)[is_largest].mean()
+        of_others = (view_of[head.turns] > 0)[~is_largest].mean()
+        shares[setting.augmentation_policy] = (of_largest, of_others)
+    assert shares["minority"][0] == 0 < shares["minority"][1]
+    assert shares[None][0] == pytest.approx(shares[None][1], abs=0.03)
+
+
 def test_random_streams_depend_on_study_and_fold_alone(search: Search) -> None:
     """Common random numbers: two settings share their keys, two folds do not."""
     first = fold_heads(Setting(0.0, 1.0, 0, "none"), search.inputs, config=search.config)

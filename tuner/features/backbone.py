@@ -60,24 +60,20 @@ def preprocessing_of(backbone: Any) -> Callable[[Any], Any]:
     return as_they_are if backbone.name == OWN_NAME else preprocess
 
 
-# What Keras calls the fill of `augmentation.fill`. Its own "reflect" shows the edge twice, which
-# OpenVINO cannot do on this grid.
-_FILL = {"nearest": "nearest", "reflect": "mirror"}
-
-
 def apply_views(pixels: Any, transforms: Any, *, fill: str = "nearest") -> Any:
     """One affine resample of each image, bilinear.
 
     Args:
         pixels: RGB, (batch, image_px, image_px, 3), 0..255.
         transforms: `views.keras_transform` of each image, float32 (batch, 8).
-        fill: Beyond the border: "nearest" repeats the edge, "reflect" mirrors the image about it.
+        fill: Beyond the border: "nearest" repeats the edge, "reflect" mirrors the image, edge
+            and all.
 
     Returns:
         float32 of the shape of `pixels`, 0..255.
     """
     return ops.image.affine_transform(
-        ops.cast(pixels, "float32"), transforms, interpolation="bilinear", fill_mode=_FILL[fill]
+        ops.cast(pixels, "float32"), transforms, interpolation="bilinear", fill_mode=fill
     )
 
 

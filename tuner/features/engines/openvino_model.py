@@ -132,10 +132,15 @@ def _views(shape: tuple[int, ...], *, fill: str = "nearest") -> Any:
     places = np.stack([x, y, np.ones_like(x)]).astype(np.float32)
     matrix = op.reshape(op.slice(transforms, [0], [6], [1], [1]), [n, 2, 3], False)
     found = op.transpose(op.matmul(matrix, op.constant(places), False, False), [0, 2, 1])
-    # From pixels to -1 … 1 between the centres of the outermost ones.
-    grid = op.subtract(op.multiply(found, np.float32(2 / (side - 1))), np.float32(1))
-    padding = {"nearest": "border", "reflect": "reflection"}[fill]
-    options = {"align_corners": True, "mode": "bilinear", "padding_mode": padding}
+    # From pixels to -1 … 1: between the centres of the outermost ones or, where the image is
+    # mirrored edge and all, between their outer sides.
+    is_mirrored = fill == "reflect"
+    first, span = (1, side) if is_mirrored else (0, side - 1)
+    grid = op.subtract(
+        op.multiply(op.add(found, np.float32(first / 2)), np.float32(2 / span)), np.float32(1)
+    )
+    padding = "reflection" if is_mirrored else "border"
+    options = {"align_corners": not is_mirrored, "mode": "bilinear", "padding_mode": padding}
     planes = op.transpose(op.convert(pixels, "f32"), [0, 3, 1, 2])
     views = op.grid_sample(planes, op.reshape(grid, [n, side, side, 2], False), options)
     return ov.Model([op.transpose(views, [0, 2, 3, 1])], [pixels, transforms], "views")
