@@ -6,7 +6,7 @@ import glob
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,13 @@ class Classifier:
     answers: str = "probability"
 
 
-def load_classifier(path: Path) -> Classifier:
+def load_classifier(path: Path, *, is_compiled: bool = True) -> Classifier:
     """Load a model in Keras's safe mode, which runs no code of the file.
+
+    Args:
+        path: The file.
+        is_compiled: Whether `classify` is for whole batches, on the fastest engine; else it is
+            Keras's own, of any batch, and gives probabilities and what decides.
 
     Raises:
         ExportError: If it is no model of tuner, or holds code.
@@ -89,7 +94,7 @@ def load_classifier(path: Path) -> Classifier:
         found = Classifier(
             tuple(map(str, names)),
             keras.Model(model.input, small),
-            compile_model(keras.Model(small, model.output)),
+            _whole_batches(model, small) if is_compiled else _any_batch(model, small),
             **_reading(card),
         )
         fits = model.output.shape[-1] == len(names)
@@ -102,6 +107,21 @@ def load_classifier(path: Path) -> Classifier:
         ) from error
     if not fits:
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
+    return found
+
+
+def _whole_batches(model: Any, small: Any) -> Callable[[Float32], Float32]:
+    return compile_model(keras.Model(small, model.output))
+
+
+def _any_batch(model: Any, small: Any) -> Callable[[Float32], list[Float32]]:
+    """Probabilities and what decides, which are the same where no costs are in the model."""
+    layers = {layer.name for layer in model.layers}
+    is_scored = "saved" in layers
+    probabilities = model.get_layer("probabilities").output if is_scored else model.output
+    found: Callable[[Float32], list[Float32]] = keras.Model(
+        small, [probabilities, model.output]
+    ).predict_on_batch
     return found
 
 
