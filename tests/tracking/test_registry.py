@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import keras
@@ -9,10 +10,13 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 import tuner.training.losses  # noqa: F401  # what it might register is there, too
 from tests.model.made_model import IMAGE_PX, NAMES, write_model
+from tuner.model.served import CODE, columns_of
 from tuner.tracking.registry import CHAMPION, register_model
+from tuner.tracking.serving.log import FileExample
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,6 +31,8 @@ def test_the_champion_answers_as_the_file_does(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     path = write_model(tmp_path / "best.keras")
     example = np.random.default_rng(0).integers(0, 256, (1, IMAGE_PX, 40, 3), dtype=np.uint8)
+    Image.fromarray(example[0]).save(stream := io.BytesIO(), "PNG")
+    picture = stream.getvalue()
     versions = [
         register_model(
             path,
@@ -35,6 +41,7 @@ def test_the_champion_answers_as_the_file_does(tmp_path):
             experiment="steel",
             artifacts=tmp_path / "artifacts",
             example=example,
+            files=FileExample(CODE, picture, columns_of({"class_names": NAMES})),
             card={"class_names": NAMES},
             card_text="# the card",
         )

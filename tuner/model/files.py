@@ -139,9 +139,11 @@ def register(
     Raises:
         TrackingError: If MLflow cannot be reached or refuses.
     """
-    from tuner.data.images import read_image
+    from tuner.data.images import read_bytes, read_image
     from tuner.model.archive import read_card
+    from tuner.model.served import CODE, columns_of
     from tuner.tracking.registry import register_model
+    from tuner.tracking.serving.log import FileExample
 
     example = ground.files(ground.table.search[:1])[0].path
     card = read_card(target)
@@ -152,6 +154,7 @@ def register(
         experiment=ground.config.name,
         artifacts=artifacts,
         example=read_image(example, image_px=card["image_px"], rule=ground.table.rule)[None],
+        files=FileExample(code=CODE, data=read_bytes(example), columns=columns_of(card)),
         card={key: value for key, value in card.items() if key != "export"},
         card_text=target.with_suffix(".md").read_text("utf-8"),
     )

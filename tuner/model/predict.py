@@ -62,14 +62,19 @@ class Classifier:
 
     class_names: tuple[str, ...]
     resize: Callable[[UInt8], Float32]
-    classify: Callable[[Float32], Float32]
+    classify: Callable[[Float32], Any]
     image_px: int | None = None
     rule: PixelRule = EACH_FILE
     answers: str = "probability"
 
 
-def load_classifier(path: Path) -> Classifier:
+def load_classifier(path: Path, *, is_compiled: bool = True) -> Classifier:
     """Load a model of any format by its own runtime; none of them runs code of the file.
+
+    Args:
+        path: The file.
+        is_compiled: Whether a Keras model's `classify` is for whole batches, on the fastest
+            engine; else it is Keras's own, of any batch, and gives probabilities and what decides.
 
     Raises:
         UsageError: If its runtime is not installed.
@@ -81,11 +86,11 @@ def load_classifier(path: Path) -> Classifier:
     if path.suffix != ".keras":  # by another name Keras reads HDF5
         raise _no_model(path)
     names = _class_names(card, path)
-    from tuner.model.formats.keras_file import open_parts
+    from tuner.model.formats.keras_file import any_batch, open_parts, whole_batches
 
-    reading = reading_of(card)
-    is_resized = reading["image_px"] is not None
-    resize, classify, n_classes = open_parts(path, is_resized=is_resized)
+    reading, make = reading_of(card), whole_batches if is_compiled else any_batch
+    is_resized = is_compiled and reading["image_px"] is not None
+    resize, classify, n_classes = open_parts(path, make, is_resized=is_resized)
     if n_classes != len(names):
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
     return Classifier(names, resize, classify, **reading)
@@ -284,4 +289,5 @@ def _classified(classifier: Classifier, sized: Sequence[Float32]) -> Float32:
     """Probabilities, (n, n_classes)."""
     if not sized:
         return np.zeros((0, len(classifier.class_names)), dtype=np.float32)
-    return classifier.classify(np.stack(sized))
+    found: Float32 = classifier.classify(np.stack(sized))
+    return found

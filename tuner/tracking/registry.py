@@ -17,8 +17,10 @@ from tuner.tracking.connection import (
     open_experiment,
     tracking_errors,
 )
+from tuner.tracking.serving.log import PACKAGES, FileExample, log_file_model
 
 CHAMPION = "champion"
+FILES = "-files"  # behind a name: the same model of picture files
 
 
 def register_model(
@@ -29,6 +31,7 @@ def register_model(
     experiment: str,
     artifacts: Path,
     example: UInt8,
+    files: FileExample,
     card: Mapping[str, Any],
     card_text: str,
 ) -> int:
@@ -41,6 +44,7 @@ def register_model(
         experiment: Name of the study.
         artifacts: Folder for artifacts when `tracking_uri` is a database.
         example: A real image, uint8 (1, height, width, 3).
+        files: For the same model of picture files, registered as ``NAME-files``.
         card: The model card as plain values; goes into the model's metadata.
         card_text: The same for people; becomes the version's description.
 
@@ -84,10 +88,18 @@ def register_model(
                 pip_requirements=_requirements(),
                 metadata={"tuner": dict(card)},
             )
+            served = log_file_model(
+                path,
+                f"{name}{FILES}",
+                files=files,
+                requirements=_requirements(*PACKAGES),
+                card=card,
+            )
             mlflow.log_text(card_text, "model_card.md")
-        version = str(logged.registered_model_version)
-        client.update_model_version(name, version, description=card_text)
-        client.set_registered_model_alias(name, CHAMPION, version)
+        for title, model_info in ((f"{name}{FILES}", served), (name, logged)):
+            version = str(model_info.registered_model_version)
+            client.update_model_version(title, version, description=card_text)
+            client.set_registered_model_alias(title, CHAMPION, version)
         return int(version)
 
 
@@ -109,11 +121,11 @@ def _current(tracking_uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)
 
 
-def _requirements() -> list[str]:
-    """Keras and its backend, at their versions."""
+def _requirements(*others: str) -> list[str]:
+    """Keras and its backend, and other packages, at their versions."""
     from importlib.metadata import version
 
     import keras
 
-    packages = {"tensorflow", "keras", keras.backend.backend(), "numpy", "mlflow"}
+    packages = {"tensorflow", "keras", keras.backend.backend(), "numpy", "mlflow", *others}
     return [f"{package}=={version(package)}" for package in sorted(packages)]

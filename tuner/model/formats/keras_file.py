@@ -1,4 +1,4 @@
-"""Keras's own file, opened in safe mode and compiled by the fastest engine."""
+"""Keras's own file, opened in safe mode: by the fastest engine, or as Keras computes it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from tuner.text import first_line
 
 _BATCH = 32
 
-Parts = tuple[Callable[[UInt8], Any], Callable[[Float32], Float32], int]
+Parts = tuple[Callable[[UInt8], Any], Callable[[Float32], Any], int]
 
 
-def open_parts(path: Path, *, is_resized: bool = False) -> Parts:
+def open_parts(
+    path: Path, make: Callable[[Any, Any], Callable[[Float32], Any]], *, is_resized: bool
+) -> Parts:
     """A model in two parts, resize and all else, and how many classes it has.
 
     Sizes differ between files: compiled for each, the backbone would take seconds a file.
 
     Args:
         path: The file.
+        make: Makes the second part of the model and the input of that part: `whole_batches` or
+            `any_batch`.
         is_resized: Whether only pictures of the model's size will come: the first part is not
             made then, and what it would hold of the model goes.
 
     Returns:
-        Function from uint8 (1, height, width, 3) to float32 (1, image_px, image_px, 3), one
-        from float32 (n, image_px, image_px, 3) with n of at most 32 to float32 (n, n_classes),
-        and the number of classes.
+        Function from uint8 (1, height, width, 3) to float32 (1, image_px, image_px, 3), the
+        second part, from float32 (n, image_px, image_px, 3), and the number of classes.
 
     Raises:
         ExportError: If the file is no model that can be loaded in safe mode.
@@ -42,8 +45,7 @@ def open_parts(path: Path, *, is_resized: bool = False) -> Parts:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         small = model.get_layer("preprocess").input
         front = None if is_resized else keras.Model(model.input, small)
-        compiled = compile_model(keras.Model(small, model.output))
-        n_classes = int(model.output.shape[-1])
+        classify, n_classes = make(model, small), int(model.output.shape[-1])
         del model, small
     except Exception as error:  # Keras raises what it likes; whatever it is, nothing was run
         reason = first_line(error)[:200]
@@ -52,7 +54,6 @@ def open_parts(path: Path, *, is_resized: bool = False) -> Parts:
             where=str(path),
             do="use a file that `tuner train` wrote, from a place that you trust",
         ) from error
-
     give_back_memory()
 
     def resize(pixels: UInt8) -> Any:
@@ -60,8 +61,26 @@ def open_parts(path: Path, *, is_resized: bool = False) -> Parts:
             raise TypeError("opened for pictures of the model's size only")
         return keras.ops.convert_to_numpy(front(pixels))
 
+    return resize, classify, n_classes
+
+
+def whole_batches(model: Any, small: Any) -> Callable[[Float32], Float32]:
+    """The model from `small` on the fastest engine: up to 32 pictures to float32 (n, n_classes)."""
+    compiled = compile_model(keras.Model(small, model.output))
+
     def classify(sized: Float32) -> Float32:
         # Every batch is full, so that one compilation does.
         return compiled(np.resize(sized, (_BATCH, *sized.shape[1:])))[: len(sized)]
 
-    return resize, classify, n_classes
+    return classify
+
+
+def any_batch(model: Any, small: Any) -> Callable[[Float32], list[Float32]]:
+    """Probabilities and what decides, which are the same where no costs are in the model."""
+    layers = {layer.name for layer in model.layers}
+    is_scored = "saved" in layers
+    probabilities = model.get_layer("probabilities").output if is_scored else model.output
+    found: Callable[[Float32], list[Float32]] = keras.Model(
+        small, [probabilities, model.output]
+    ).predict_on_batch
+    return found

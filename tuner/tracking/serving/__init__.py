@@ -1,0 +1,1 @@
+"""A model for `mlflow models serve`: picture files in, classes out."""
