@@ -129,7 +129,8 @@ def _write_small(loaded: Any, form: Form, path: Path, precision: str, card: str)
         make_small(form.name, whole, path, precision=precision, pictures=calibration)
     if form.name != "openvino":  # which keeps it
         module_of(form).embed(path, card)
-    if precision != "int8":
+    # Where costs decide, the answers are no softmax, and what a bias does to them another thing.
+    if precision != "int8" or loaded.layers[-1].name != "probabilities":
         return
     opened = open_file(path)
     parts = [calibration[i : i + _PART] for i in range(0, len(calibration), _PART)]
