@@ -57,10 +57,10 @@ def write_small_model(path: Path, **card: Any) -> Path:
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     pixels = keras.Input((IMAGE_PX, IMAGE_PX, 3))
-    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="conv1")(pixels)
+    x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(pixels)
     backbone = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
     head = HeadWeights(
-        rng.normal(0, 0.05, (8, 16)).astype(np.float32),
+        rng.normal(0, 0.05, (64, 16)).astype(np.float32),
         rng.normal(0, 0.05, 16).astype(np.float32),
         rng.normal(0, 0.5, (16, 3)).astype(np.float32),
         rng.normal(0, 0.5, 3).astype(np.float32),

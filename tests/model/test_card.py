@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from tests.cli.made import make_folder, make_matrix, make_record
+from tuner.data.decoding.rule import PixelRule
 from tuner.model.card import card_text, make_card
 from tuner.model.export import Export, build_export
 
@@ -80,3 +81,41 @@ def test_fine_tuning_is_not_passed_off_as_measured(export):
     text = card_text(card_of(export, fine_tuned="conv5"), name="best")
     assert "fine-tuned from conv5" in text
     assert "of the model before it" in text
+
+
+def test_how_a_file_is_read_is_there_in_words(export):
+    """A program without tuner finds each step, and the range of gray that the study had."""
+    text = card_text(card_of(export), name="best")
+    assert "(v + 128) // 257" in text
+    assert "INTEGER_ACCURATE" in text
+    assert "EXIF orientation" in text
+    limited = card_text(card_of(export, rule=PixelRule((16.0, 4095.0))), name="best")
+    assert "16 is black and 4095 white" in limited
+    assert "257" not in limited
+
+
+def test_other_formats_are_shown_with_what_was_found(export):
+    """A file in float32 by its largest difference, a smaller one by decisions and recall."""
+    rows = card_of(export)["out_of_fold"]["classes"]
+    facts = {
+        "format": "onnx",
+        "precision": "float32",
+        "runtime": "onnxruntime 1.32.0",
+        "bytes": 94_000_000,
+        "pictures": 23,
+        "largest_difference": 3e-7,
+    }
+    small = facts | {
+        "precision": "int8",
+        "bytes": 24_000_000,
+        "largest_difference": 0.125,
+        "decisions_changed": 4,
+        "images_a_second": {"float32": 50.0, "this": 90.0},
+        "recall": {"float32": rows, "this": rows[1:] + rows[:1]},
+    }
+    card = card_of(export) | {"files": {"best.onnx": facts, "best.int8.onnx": small}}
+    text = card_text(card, name="best")
+    assert "| best.onnx | float32 | 94 | onnxruntime 1.32.0 | 23 | 3e-07 |" in text
+    assert "### best.int8.onnx" in text
+    assert "4 decisions are others than in float32" in text
+    assert "| a\\|b | 0.80 (8 of 10; 0.49 to 0.94) | 1.00 (8 of 8; 0.68 to 1.00) |" in text

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
+from tests.model.made_model import need_runtimes
 from tests.study.conftest import OVERRIDES, Heard
 from tuner.data.digits import write_digits
 from tuner.errors import ExportError, StudyError, UsageError
 from tuner.features.engines.engine import version_of_openvino
-from tuner.study import Study
+from tuner.study import Model, Study
 
 
 @pytest.fixture
@@ -120,12 +122,18 @@ def test_a_backbone_of_ones_own_goes_all_the_way(begin, own, tmp_path):
     export = study.export(tmp_path / "best.yaml")
     written = yaml.safe_load((tmp_path / "best.yaml").read_text())
     assert written["fixed"]["backbone_sha256"] == sha256
-    model = export.train(tmp_path / "best.keras")
+    need_runtimes()
+    model = export.train(tmp_path / "best.keras", formats=["onnx"], precisions=["int8"])
     assert model.card["weights"]["licence"].startswith("unknown")
     own.unlink()  # the model holds it
     found = model.predict(tmp_path / "digits" / "digit_7")
     assert len(found) == 33
     assert found["probability"].notna().all()
+    elsewhere = Model(tmp_path / "best.onnx").predict(tmp_path / "digits" / "digit_7")
+    np.testing.assert_allclose(found["probability"], elsewhere["probability"], atol=1e-5)
+    card = (tmp_path / "best.md").read_text("utf-8")
+    assert "| best.onnx | float32 |" in card
+    assert "### best.int8.onnx" in card
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_the_name_of_a_study_is_no_export(made: Study) -> None:
         ({"path": "model.h5"}, "does not end in .keras"),
         ({"path": "folder.keras"}, "is a folder"),
         ({"path": "file/model.keras"}, "cannot be written there"),
-        ({"path": "model.keras", "formats": ["onnx"]}, "no format of a model"),
+        ({"path": "model.keras", "formats": ["tflite"]}, "no format of a model"),
     ],
     ids=["suffix", "folder", "place", "format"],
 )

@@ -64,6 +64,7 @@ class Export:
         fine_tune: str | None = None,
         open_test: bool = False,
         formats: Sequence[str] = ("keras",),
+        precisions: Sequence[str] = (),
         register: str | None = None,
         command: str = "Export.train(open_test=True)",
     ) -> Model:
@@ -77,6 +78,7 @@ class Export:
             open_test: Whether to score the sealed test, which is recorded.
             formats: What to write beside the ``.keras`` file: "saved_model", "onnx",
                 "openvino", "litert".
+            precisions: "fp16" and "int8" for smaller files of the last three, too.
             register: Name in MLflow's registry, as whose champion the model is entered.
             command: What the user wrote, for the seal.
 
@@ -89,7 +91,7 @@ class Export:
         from tuner.model.train import train_again, with_images, with_mode
 
         target = self._target(path)
-        forms = check_forms(formats)
+        forms = check_forms(formats, precisions)
         content = with_mode(with_images(self.content, data), live)
         _check_target(target)
         unlike = _unlike(self.content, content)
@@ -98,7 +100,7 @@ class Export:
         if SAVED_MODEL in formats:
             self._write_saved_model(target)
         if forms:
-            self._write_formats(target, forms, training.ground)
+            self._write_formats(target, forms, training.ground, precisions)
         if register:
             self._register(target, register, training.ground)
         if not open_test:
@@ -125,13 +127,15 @@ class Export:
             write_saved_model(target, place)
         self.listener.result(f"SavedModel written to {place}")
 
-    def _write_formats(self, target: Path, forms: Sequence[Form], ground: Ground) -> None:
-        from tuner.study.verbs.formats import read_some, write_beside
+    def _write_formats(
+        self, target: Path, forms: Sequence[Form], ground: Ground, precisions: Sequence[str]
+    ) -> None:
+        from tuner.study.verbs.formats import of_ground, read_some, write_beside
 
         files = [file.path for file in ground.files(ground.table.search)]
         rule, image_px = ground.table.rule, ground.config.data.image_px
         pictures = read_some(files, image_px=image_px, rule=rule)
-        write_beside(target, forms, pictures, self.listener)
+        write_beside(target, forms, pictures, self.listener, of_ground(ground, precisions))
 
     def _register(self, target: Path, name: str, ground: Ground) -> None:
         from tuner.model.files import register

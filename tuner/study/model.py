@@ -101,6 +101,7 @@ class Model:
             UsageError: If this is no ``.keras`` file, a format is unknown or needs a package.
             ExportError: If one cannot be written or answers otherwise than Keras.
         """
+        from tuner.ground import find_backend
         from tuner.model.files import write_saved_model
         from tuner.model.predict import list_images, reading_of
         from tuner.study.verbs.formats import read_some, write_beside
@@ -120,6 +121,7 @@ class Model:
         pictures = read_some(list(map(Path, listed.files)), image_px=image_px, rule=rule)
         written = write_beside(self.path, forms, pictures, told) if forms else []
         if SAVED_MODEL in formats:
+            find_backend()
             written.append(self.path.with_suffix(".saved_model"))
             with told.status("writing the SavedModel"):
                 write_saved_model(self.path, written[-1])

@@ -40,6 +40,10 @@ Format = Annotated[
         "--format", help="Beside the .keras file: onnx, openvino, litert, saved_model; repeatable."
     ),
 ]
+Precision = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--precision", help="Of these formats also: fp16, int8; repeatable."),
+]
 
 
 def train(
@@ -51,6 +55,7 @@ def train(
     fine_tune: FineTune = None,
     register: Register = None,
     form: Format = None,
+    precision: Precision = None,
     home: options.Home = None,
     tracking_uri: options.Tracking = None,
 ) -> None:
@@ -72,6 +77,7 @@ def train(
             fine_tune=fine_tune,
             open_test=open_test,
             formats=form or (),
+            precisions=precision or (),
             register=register,
             command=command("tuner", *sys.argv[1:]),
         )

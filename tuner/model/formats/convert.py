@@ -12,22 +12,34 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tuner.arrays import Float32, UInt8
 from tuner.errors import ExportError
 from tuner.model.formats.forms import FORMS, Form
-from tuner.model.formats.opened import module_of
+from tuner.model.formats.opened import module_of, open_file
 from tuner.text import first_line
 
 _PICTURES, _PROBABILITIES, _FAULTS = "pictures.npz", "probabilities.npy", "faults.json"
+_CALIBRATION = "calibration.npy"
+_PART = 8
 
 
 def convert(
-    model: Path, forms: Sequence[Form], pictures: Sequence[UInt8], *, card: str, place: Path
+    model: Path,
+    forms: Sequence[Form],
+    pictures: Sequence[UInt8],
+    *,
+    card: str,
+    place: Path,
+    precisions: Sequence[str] = (),
+    calibration: UInt8 | None = None,
 ) -> tuple[Float32, dict[str, str]]:
     """Write a Keras model in other formats, its card inside, as ``model.SUFFIX`` in a folder.
+
+    Those of less precision are ``model.PRECISION.SUFFIX``.
 
     Args:
         model: A ``.keras`` file.
@@ -35,20 +47,25 @@ def convert(
         pictures: uint8 (height, width, 3) each, for Keras to answer.
         card: To embed, JSON.
         place: An empty folder.
+        precisions: "fp16" and "int8".
+        calibration: For them, uint8 (n, image_px, image_px, 3).
 
     Returns:
-        What Keras says of the pictures, float32 (n_pictures, n_classes), and why a format could
-        not be written, by its name.
+        What Keras says of the pictures, float32 (n_pictures, n_classes), and why a file could
+        not be written, by its name in the folder.
 
     Raises:
         ExportError: If the process ended before it had tried them.
     """
     np.savez(place / _PICTURES, *pictures)
     (place / "card.json").write_text(card, "utf-8")
+    if calibration is not None:
+        np.save(place / _CALIBRATION, calibration)
+    names, small = ",".join(form.name for form in forms), ",".join(precisions)
     paths = os.pathsep.join(filter(None, sys.path))
     on_processor = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
-        [sys.executable, "-m", __name__, str(model), str(place), *[form.name for form in forms]],
+        [sys.executable, "-m", __name__, str(model), str(place), names, small],
         env=os.environ | on_processor | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
@@ -64,10 +81,11 @@ def convert(
     return np.load(place / _PROBABILITIES), json.loads((place / _FAULTS).read_text("utf-8"))
 
 
-def _convert_as_told(model: str, folder: str, *names: str) -> None:
+def _convert_as_told(model: str, folder: str, names: str, precisions: str) -> None:
     """What the process of its own does."""
     place, faults = Path(folder), {}
-    if "openvino" in names:  # before Keras's export imports it, with its reports
+    forms = [FORMS[name] for name in names.split(",")]
+    if FORMS["openvino"] in forms:  # before Keras's export imports it, with its reports
         from tuner.features.engines.silent import load_openvino
 
         load_openvino()
@@ -79,14 +97,48 @@ def _convert_as_told(model: str, folder: str, *names: str) -> None:
         found = [np.asarray(loaded(pictures[k][None], training=False))[0] for k in pictures.files]
     np.save(place / _PROBABILITIES, np.stack(found))
     card = (place / "card.json").read_text("utf-8")
-    for name in names:
-        path = place / f"model{FORMS[name].suffix}"
-        try:
-            loaded.export(str(path), format=name, verbose=False)
-            module_of(FORMS[name]).embed(path, card)
-        except Exception as error:  # converters raise what they like
-            faults[name] = first_line(error)[:300]
+    for form in forms:
+        for precision in ("", *filter(None, precisions.split(","))):
+            path = place / f"model{'.' * bool(precision)}{precision}{form.suffix}"
+            try:
+                if precision:
+                    _write_small(loaded, form, path, precision, card)
+                else:
+                    loaded.export(str(path), format=form.name, verbose=False)
+                    module_of(form).embed(path, card)
+            except Exception as error:  # converters raise what they like
+                faults[path.name] = first_line(error)[:300]
     (place / _FAULTS).write_text(json.dumps(faults), "utf-8")
+
+
+def _write_small(loaded: Any, form: Form, path: Path, precision: str, card: str) -> None:
+    """A file of less precision; that of int8 with its last bias fitted to its own answers."""
+    from tuner.model.formats.small import (
+        fitted_shift,
+        litert_options,
+        make_small,
+        shift_bias,
+    )
+
+    calibration = np.load(path.parent / _CALIBRATION)
+    if form.name == "litert":
+        options = litert_options(precision)
+        loaded.export(str(path), format=form.name, verbose=False, **options)
+    else:
+        whole = path.with_name(f"model{form.suffix}")
+        make_small(form.name, whole, path, precision=precision, pictures=calibration)
+    if form.name != "openvino":  # which keeps it
+        module_of(form).embed(path, card)
+    # Where costs decide, the answers are no softmax, and what a bias does to them another thing.
+    if precision != "int8" or loaded.layers[-1].name != "probabilities":
+        return
+    opened = open_file(path)
+    parts = [calibration[i : i + _PART] for i in range(0, len(calibration), _PART)]
+    before = np.concatenate([np.asarray(loaded(part, training=False)) for part in parts])
+    after = np.concatenate([opened.run(part) for part in parts])
+    bias = loaded.get_layer("logits").get_weights()[1]
+    weights = path.with_suffix(".bin") if form.beside else path
+    shift_bias(weights, bias, fitted_shift(before, after))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from tuner.errors import UsageError
 
 KERAS, SAVED_MODEL = "keras", "saved_model"
+PRECISIONS = ("fp16", "int8")
 _BY_KERAS = (KERAS, SAVED_MODEL)
 
 
@@ -23,6 +24,7 @@ class Form:
         beside: Suffixes of the files that belong to it.
         runtime: Module that runs it.
         writes: Modules that it is written with, beside Keras and TensorFlow.
+        quantizes: Modules that int8 needs beside them.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Form:
     runtime: str
     writes: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    quantizes: tuple[str, ...] = ()
 
     @property
     def install(self) -> str:
@@ -47,6 +50,7 @@ FORMS = {
             runtime="openvino",
             writes=("scipy",),  # Keras's export asks for it, and neither declares it
             beside=(".bin",),
+            quantizes=("nncf",),
         ),
         Form(name="litert", suffix=".tflite", runtime="ai_edge_litert", writes=()),
     )
@@ -58,8 +62,12 @@ def form_of(path: Path) -> Form | None:
     return next((form for form in FORMS.values() if form.suffix == path.suffix), None)
 
 
-def check_forms(names: Sequence[str]) -> list[Form]:
+def check_forms(names: Sequence[str], precisions: Sequence[str] = ()) -> list[Form]:
     """The formats of these names beside Keras's own, each once, if all can be written here.
+
+    Args:
+        names: Of formats.
+        precisions: Less than float32 in which they are asked for, too.
 
     Raises:
         UsageError: If one is unknown, or something that it needs is not installed.
@@ -69,8 +77,15 @@ def check_forms(names: Sequence[str]) -> list[Form]:
         do = f"write {', '.join(known[:-1])} or {known[-1]}"
         raise UsageError(f"--format '{unknown[0]}' is no format of a model", do=do)
     forms = [FORMS[name] for name in dict.fromkeys(names) if name in FORMS]
+    if odd := [name for name in precisions if name not in PRECISIONS]:
+        do = "write fp16 or int8; float32 is always written"
+        raise UsageError(f"--precision '{odd[0]}' is no precision of a format", do=do)
+    if precisions and not forms:
+        do = f"name one, too: --format {next(iter(FORMS))}"
+        raise UsageError("--precision is of a format, and none is named that has one", do=do)
     for form in forms:
-        check_installed(form, (form.runtime, *form.writes))
+        quantizes = form.quantizes if "int8" in precisions else ()
+        check_installed(form, (form.runtime, *form.writes, *quantizes))
     return forms
 
 

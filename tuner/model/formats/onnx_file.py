@@ -34,7 +34,12 @@ def open_model(path: Path) -> tuple[str, Callable[[UInt8], Float32], Callable[[i
     """The card, a function of pictures of any size, and one that makes one for a side."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Else products of 8 bits overflow 16, without a word, where there is AVX2 and no VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(
+        path, sess_options=options, providers=["CPUExecutionProvider"]
+    )
     card = session.get_modelmeta().custom_metadata_map[CARD]
 
     def run(pixels: UInt8) -> Float32:

@@ -17,6 +17,7 @@ from tuner.files import put
 from tuner.model.archive import read_card
 from tuner.model.formats.convert import convert
 from tuner.model.formats.forms import Form
+from tuner.model.formats.judge import Smaller, judge
 from tuner.model.formats.opened import open_file
 
 LARGEST_DIFFERENCE = 1e-4  # of a probability: the order of additions; the pixels are the same
@@ -37,7 +38,10 @@ class Written(NamedTuple):
 
 
 def write_formats(
-    model: Path, forms: Sequence[Form], pictures: Sequence[UInt8]
+    model: Path,
+    forms: Sequence[Form],
+    pictures: Sequence[UInt8],
+    smaller: Smaller | None = None,
 ) -> Iterator[Written]:
     """Write a model beside itself in other formats.
 
@@ -45,6 +49,7 @@ def write_formats(
         model: A ``.keras`` file that `save_model` wrote.
         forms: The formats.
         pictures: On which every file is held against Keras, uint8 (height, width, 3) each.
+        smaller: For files of less precision beside those of float32, which answer otherwise.
 
     Yields:
         The files, each when it is there.
@@ -56,30 +61,49 @@ def write_formats(
     with tempfile.TemporaryDirectory(dir=model.parent, prefix=f".{model.stem}.") as folder:
         place = Path(folder)
         text = json.dumps(card, ensure_ascii=False)
-        expected, failed = convert(model, forms, pictures, card=text, place=place)
+        precisions = smaller.precisions if smaller else ()
+        expected, failed = convert(
+            model,
+            forms,
+            pictures,
+            card=text,
+            place=place,
+            precisions=precisions,
+            calibration=smaller.calibration if smaller else None,
+        )
         for form in forms:
-            made = place / f"model{form.suffix}"
-            try:
-                if reason := failed.get(form.name):
-                    raise ExportError(f"it cannot be converted: {reason}")
-                worst = _difference(made, pictures, expected)
-            except ExportError as error:
-                faults.append(f"{form.name}: {error.what}")
-                continue
-            yield Written(
-                _put(made, model, form),
-                {
+            done: list[tuple[Path, Written]] = []
+            whole = place / f"model{form.suffix}"
+            for precision in ("float32", *precisions):
+                made = whole if precision == "float32" else _small(whole, precision)
+                try:
+                    if reason := failed.get(made.name):
+                        raise ExportError(f"it cannot be converted: {reason}")
+                    if made == whole:
+                        worst = _difference(made, pictures, expected)
+                        found: dict[str, Any] = {"pictures": len(pictures)}
+                        found["largest_difference"] = worst
+                    elif smaller:
+                        found = judge(open_file(whole), open_file(made), smaller)
+                except ExportError as error:
+                    faults.append(f"{form.name} {precision}: {error.what}")
+                    continue
+                facts = {
                     "format": form.name,
-                    "precision": "float32",
+                    "precision": precision,
                     "runtime": runtime_words(form),
-                    "pictures": len(pictures),
-                    "largest_difference": worst,
-                    "bytes": sum(
-                        model.with_suffix(suffix).stat().st_size
-                        for suffix in (form.suffix, *form.beside)
-                    ),
-                },
-            )
+                    "bytes": _bytes(made, form),
+                    **found,
+                }
+                target = model.with_suffix(form.suffix)
+                target = target if made == whole else _small(target, precision)
+                done.append((made, Written(target, facts)))
+            for (
+                made,
+                written,
+            ) in done:  # not before: the smaller ones are judged by the float32 one
+                _put(made, written.path, form)
+                yield written
     if faults:
         raise ExportError(
             "\n  ".join(["not written:", *faults]),
@@ -119,8 +143,17 @@ def _size(pixels: UInt8) -> str:
     return f"of {pixels.shape[1]} x {pixels.shape[0]}"
 
 
-def _put(made: Path, model: Path, form: Form) -> Path:
+def _small(path: Path, precision: str) -> Path:
+    """``best.int8.onnx`` for ``best.onnx``."""
+    return path.with_name(f"{path.stem}.{precision}{path.suffix}")
+
+
+def _bytes(path: Path, form: Form) -> int:
+    files = [path.with_suffix(suffix) for suffix in (form.suffix, *form.beside)]
+    return sum(file.stat().st_size for file in files)
+
+
+def _put(made: Path, target: Path, form: Form) -> None:
     """Give a file, after those that belong to it, its name beside the model."""
     for suffix in (*form.beside, form.suffix):
-        put(made.with_suffix(suffix), model.with_suffix(suffix))
-    return model.with_suffix(form.suffix)
+        put(made.with_suffix(suffix), target.with_suffix(suffix))

@@ -13,15 +13,22 @@ from tuner.home.listener import Listener
 from tuner.model.formats.forms import Form
 
 if TYPE_CHECKING:
-    from tuner.arrays import UInt8
+    from tuner.arrays import Int64, UInt8
     from tuner.data.decoding.rule import PixelRule
+    from tuner.ground import Ground
+    from tuner.model.formats.judge import Smaller
     from tuner.model.formats.write import Written
 
 _N_COMPARED, _N_WHOLE = 12, 4
+_N_JUDGED, _N_CALIBRATED = 1000, 200
 
 
 def write_beside(
-    model: Path, forms: Sequence[Form], pictures: Sequence[UInt8], listener: Listener
+    model: Path,
+    forms: Sequence[Form],
+    pictures: Sequence[UInt8],
+    listener: Listener,
+    smaller: Smaller | None = None,
 ) -> list[Path]:
     """Write a model beside itself in other formats, and say what each was found to be.
 
@@ -30,6 +37,7 @@ def write_beside(
         forms: The formats.
         pictures: Real ones of the user's, or none for two photographs.
         listener: Told what happens.
+        smaller: For files of less precision.
 
     Raises:
         ExportError: If one cannot be written or answers otherwise than Keras; others are kept.
@@ -43,7 +51,7 @@ def write_beside(
     written: list[Written] = []
     try:
         with listener.status("exporting on TensorFlow, in a process of its own"):
-            for file in write_formats(model, forms, shown):
+            for file in write_formats(model, forms, shown, smaller):
                 written.append(file)
                 listener.result(_words(file))
     except OSError as error:
@@ -73,11 +81,55 @@ def read_some(files: Sequence[Path], *, image_px: int, rule: PixelRule) -> list[
     return whole + [read_image(path, image_px=image_px, rule=rule) for path in chosen[_N_WHOLE:]]
 
 
+def of_ground(ground: Ground, precisions: Sequence[str]) -> Smaller | None:
+    """What smaller files are calibrated and judged on: a study's images outside of its test.
+
+    Two sets of them, or the same one where there are few. The final head has seen both: what
+    changes is told, not how good the model is.
+
+    Raises:
+        DataError: If an image cannot be read.
+    """
+    if not precisions:
+        return None
+    from tuner.model.formats.judge import Smaller
+
+    table = ground.table
+    n = len(table.search)
+    judged = table.search[:: -(-n // _N_JUDGED)]
+    rest = np.setdiff1d(table.search, judged)
+    calibration = rest if len(rest) else judged
+    calibration = calibration[:: -(-len(calibration) // _N_CALIBRATED)]
+    return Smaller(
+        precisions=precisions,
+        calibration=_squares(ground, calibration),
+        judged=_squares(ground, judged),
+        labels=table.labels[judged],
+        class_names=table.class_names,
+    )
+
+
+def _squares(ground: Ground, images: Int64) -> UInt8:
+    """Images by their number in the table, uint8 (n, image_px, image_px, 3)."""
+    from tuner.data.images import read_image
+
+    image_px, rule = ground.config.data.image_px, ground.table.rule
+    files = ground.files(images)
+    return np.stack([read_image(file.path, image_px=image_px, rule=rule) for file in files])
+
+
 def _words(file: Written) -> str:
     facts = file.facts
+    said = f"{facts['format']} written to {file.path}, {facts['bytes'] / 1e6:.0f} MB\n  run by "
+    if facts["precision"] == "float32":
+        return (
+            f"{said}{facts['runtime']} on {facts['pictures']} pictures, tall, wide, tiny and huge "
+            f"ones among them; its probabilities differ from Keras by at most "
+            f"{facts['largest_difference']:.1g}"
+        )
+    rate = facts["images_a_second"]
     return (
-        f"{facts['format']} written to {file.path}, {facts['bytes'] / 1e6:.0f} MB\n"
-        f"  run by {facts['runtime']} on {facts['pictures']} pictures, tall, wide, tiny and huge "
-        f"ones among them; its probabilities differ from Keras by at most "
-        f"{facts['largest_difference']:.1g}"
+        f"{said}{facts['runtime']} on {facts['pictures']:,} images: {facts['precision']} changes "
+        f"{facts['decisions_changed']:,} decisions, and a probability by at most "
+        f"{facts['largest_difference']:.2g}; {rate['this'] / rate['float32']:.2f} times as fast"
     )
