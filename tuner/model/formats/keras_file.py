@@ -65,7 +65,7 @@ def open_parts(
 
 
 def whole_batches(model: Any, small: Any) -> Callable[[Float32], Float32]:
-    """The model from `small` on the fastest engine: up to 32 pictures to float32 (n, n_classes)."""
+    """The model on the fastest engine: up to 32 pictures to float32 (n, n_classes)."""
     compiled = compile_model(keras.Model(small, model.output))
 
     def classify(sized: Float32) -> Float32:
