@@ -69,7 +69,9 @@ class Images:
 SETS = {
     "steel_xsdd": Images("steel_xsdd", 96),
     "waste_trashnet": Images("waste_trashnet", 64),
-    "blood_chula12": Images("blood_chula12", 64, "{pattern: '/(s\\d+)_'}", one_in=3),
+    "blood_chula12": Images(
+        "blood_chula12", 64, "{pattern: '/(s\\d+)_'}", ("data.min_images=20",), 3
+    ),
     "digits": Images("digits", 64),
     "digits, no flip": Images("digits", 64, overrides=("augmentation.flip=false",)),
 }
