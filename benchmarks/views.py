@@ -42,6 +42,7 @@ from tuner.training.view_probe import fit_probe
 STUDY = """
 name: {name}
 data: {{source: {source}, image_px: {image_px}, group_by: {group_by}}}
+augmentation: {{policy: shared}}
 """
 MULTIPLIERS, MODES, POLICIES = (0, 1, 2, 4, 8), ("balanced", "none"), ("minority", "shared")
 N_RAREST = 3

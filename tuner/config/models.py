@@ -307,7 +307,8 @@ class AugmentationConfig(_Block):
         Literal["largest", "none"], BeforeValidator(lambda cap: "none" if cap is None else cap)
     ] = Field(default="largest", description="no class rises above the largest | none")
     policy: Policy = Field(
-        default="shared", description="views in every class alike: shared | of rare ones: minority"
+        default="minority",
+        description="views of rare classes: minority | in all alike: shared",
     )
 
 
