@@ -42,6 +42,7 @@ from tuner.training.view_probe import fit_probe
 STUDY = """
 name: {name}
 data: {{source: {source}, image_px: {image_px}, group_by: {group_by}}}
+augmentation: {{policy: shared}}
 """
 MULTIPLIERS, MODES, POLICIES = (0, 1, 2, 4, 8), ("balanced", "none"), ("minority", "shared")
 N_RAREST = 3
@@ -69,7 +70,9 @@ class Images:
 SETS = {
     "steel_xsdd": Images("steel_xsdd", 96),
     "waste_trashnet": Images("waste_trashnet", 64),
-    "blood_chula12": Images("blood_chula12", 64, "{pattern: '/(s\\d+)_'}", one_in=3),
+    "blood_chula12": Images(
+        "blood_chula12", 64, "{pattern: '/(s\\d+)_'}", ("data.min_images=20",), 3
+    ),
     "digits": Images("digits", 64),
     "digits, no flip": Images("digits", 64, overrides=("augmentation.flip=false",)),
 }

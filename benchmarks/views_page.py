@@ -50,10 +50,14 @@ def by_data(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line]]]:
 
 def recipe(lines: Sequence[Line]) -> str:
     """What was trained, by data set."""
-    rows = ["| set | images | classes | px | units | seeds |", "|---|--:|--:|--:|--:|--:|"]
+    rows = [
+        "| set | images | classes | px | units | rate | seeds |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for name, mine in by_data(lines):
         first, seeds = mine[0], {line["seed"] for line in mine}
-        cells = [name, *(first[k] for k in ("images", "classes", "image_px", "hidden_units"))]
+        keys = ("images", "classes", "image_px", "hidden_units", "learning_rate")
+        cells = [name, *(first[k] for k in keys)]
         rows.append("| " + " | ".join(map(str, [*cells, len(seeds)])) + " |")
     machine = lines[0]["machine"]
     return "\n".join([*rows, "", f"Images outside the sealed test; on {machine}.", ""])

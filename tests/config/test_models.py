@@ -57,7 +57,7 @@ def test_defaults_are_the_contract() -> None:
             "strength": 1.0,
             "fill": "nearest",
             "cap": "largest",
-            "policy": "shared",
+            "policy": "minority",
         },
         "training": {
             "mode": "bank",

@@ -218,4 +218,3 @@ def test_a_study_of_before_goes_on_with_views_of_rare_classes_alone(tmp_path):
     assert as_begun(other, folder) == other
     with pytest.raises(StudyError, match=r"augmentation\.policy: minority -> shared"):
         check_unchanged(folder, other, table)
-    assert small_config().augmentation.policy == "shared"

@@ -131,7 +131,7 @@ def test_without_ranks_views_are_handed_out_as_images_come():
     rows = training_rows([0, 0, 0, 0, 0, 1, 1], n_classes=2, multiplier=2, policy="minority")
     assert rows.images.tolist() == [0, 1, 2, 3, 4, 5, 6, 5, 6, 5]
     assert rows.views.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
-    shared = training_rows([0, 0, 0, 0, 0, 1, 1], n_classes=2, multiplier=2)
+    shared = training_rows([0, 0, 0, 0, 0, 1, 1], n_classes=2, multiplier=2, policy="shared")
     np.testing.assert_array_equal(shared.images, rows.images)
     assert shared.views.tolist() == [0, 0, 1, 1, 1, 0, 0, 1, 1, 2]
 
@@ -281,14 +281,16 @@ class TestShared:
     @given(case=cases(), capped=st.booleans())
     def test_without_multiplier_the_policies_are_one(self, case, capped):
         """No views are asked for, so none are shown."""
-        rows = training_rows(case.labels, case.rank, n_classes=case.n_classes, multiplier=0)
+        rows = training_rows(
+            case.labels, case.rank, n_classes=case.n_classes, multiplier=0, policy="shared"
+        )
         assert not rows.views.any()
         np.testing.assert_array_equal(rows.images, np.arange(len(case.labels)))
 
     def test_a_worked_example(self):
         """With 8, 4 and 2 images and multiplier 2, a third of each class's rows are themselves."""
         labels = np.repeat(np.arange(3), [8, 4, 2])
-        rows = training_rows(labels, n_classes=3, multiplier=2)
+        rows = training_rows(labels, n_classes=3, multiplier=2, policy="shared")
         assert np.bincount(labels[rows.images]).tolist() == [8, 8, 6]
         assert np.bincount(labels[rows.images[rows.views == 0]]).tolist() == [3, 3, 2]
         assert of_class(rows, labels, 2) == [(12, 1), (13, 1), (12, 2), (13, 2)]
@@ -297,8 +299,9 @@ class TestShared:
         """Files that are listed the other way round are shown in the same versions."""
         sha256, labels = hashes(12), np.array([0] * 8 + [1] * 4)
         rank = view_order(sha256, view_seed=3)
-        rows = training_rows(labels, rank, n_classes=2, multiplier=1)
-        other = training_rows(labels[::-1], rank[::-1], n_classes=2, multiplier=1)
+        rule = {"n_classes": 2, "multiplier": 1, "policy": "shared"}
+        rows = training_rows(labels, rank, **rule)
+        other = training_rows(labels[::-1], rank[::-1], **rule)
         pairs = set(zip(rows.images.tolist(), rows.views.tolist(), strict=True))
         assert pairs == {(11 - i, v) for i, v in zip(other.images, other.views, strict=True)}
 

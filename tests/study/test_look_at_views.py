@@ -19,7 +19,7 @@ LOOK = ViewsLook(
     told=Told(0.97, 600),
     mirrored=(Mirrored(0, 1, 40, 50),),
     class_names=("left", "right"),
-    augmentation=small_config().augmentation,
+    augmentation=small_config("augmentation.policy=shared").augmentation,
 )
 
 

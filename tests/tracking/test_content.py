@@ -88,7 +88,7 @@ def test_params_hold_all_that_decides_the_numbers(study):
         "gamma": "1.8",
         "alpha": "0.4",
         "augmentation_multiplier": "3",
-        "augmentation_policy": "shared",
+        "augmentation_policy": "minority",
         "class_weight_mode": "balanced",
         "trial_number": "5",
         "study_seed": "7",

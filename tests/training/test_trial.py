@@ -90,8 +90,9 @@ def test_cap_none_lifts_the_limit(small: Small) -> None:
     assert counts.tolist() == np.where(n == n.max(), n, 9 * n).tolist()
 
 
-def test_views_are_shared_but_in_the_published_recipe(search: Search) -> None:
+def test_views_are_shared_but_in_the_published_recipe(small: Small) -> None:
     """Every class has its share of views, by the recipe's own way rare ones alone."""
+    search = small.open("augmentation.policy=shared")
     inputs = search.inputs
     view_of = np.zeros(len(inputs.y), dtype=int)
     for view in range(inputs.row_of.shape[1]):

@@ -16,9 +16,8 @@ from tuner.config.models import (
     SplitConfig,
     StudyConfig,
     TrainingConfig,
-    resolve_alpha,
-    searched,
 )
+from tuner.config.resolved import resolve_alpha, searched
 from tuner.config.study_file import (
     dump_study,
     load_stored,

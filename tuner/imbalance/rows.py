@@ -75,7 +75,7 @@ def training_rows(
     n_classes: int,
     multiplier: int,
     capped: bool = True,
-    policy: Policy = "shared",
+    policy: Policy = "minority",
     turn: int = 0,
 ) -> Rows:
     """Every image once, then again for the extra rows of its class, as itself or as views.
@@ -149,7 +149,7 @@ def views_needed(
     n_classes: int,
     multiplier: int,
     capped: bool = True,
-    policy: Policy = "shared",
+    policy: Policy = "minority",
 ) -> Int64:
     """How many views of each class `training_rows` can touch, int64 of shape (n_classes,)."""
     counts = np.bincount(labels, minlength=n_classes)

@@ -78,7 +78,8 @@ def print_check(check: Check, *, study: str, home: Path | None) -> None:
 def _print_views(check: Check, console: Console) -> None:
     """How many rows there are to extract and, where they were looked at, what views show."""
     rows = check.rows
-    more = f", {rows['by_shared']:,} of them for views in every class" if rows["by_shared"] else ""
+    is_shared = check.config.augmentation.policy == "shared"
+    more = f"; {rows['by_shared']:,} {'of them' if is_shared else 'more'} by policy: shared"
     say_fact(console, "rows", f"{rows['rows']:,} images and views to extract{more}")
     if (views := check.views) is None:
         return

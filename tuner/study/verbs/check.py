@@ -89,7 +89,7 @@ class Check:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Images and views to extract for a search: all, and those that `shared` adds."""
+        """Images and views to extract for a search, and how many more `shared` takes."""
         find_backend(self.config)
         from tuner.training.inputs import views_wanted
 
@@ -101,7 +101,7 @@ class Check:
             views = views_wanted(config, labels, fold, n_classes=self.table.n_classes)
             counts[policy] = len(labels) + int(views.sum())
         own = counts[self.config.augmentation.policy]
-        return {"rows": own, "by_shared": own - counts["minority"]}
+        return {"rows": own, "by_shared": counts["shared"] - counts["minority"]}
 
     @property
     def problems(self) -> list[str]:

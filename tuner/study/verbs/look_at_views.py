@@ -111,7 +111,13 @@ def look_at_views(
     mirrored: list[Mirrored] = []
     if source.weights.kind != "random":
         told, mirrored = _ask(config, table, source)
-    return ViewsLook(sheet, told, tuple(mirrored), tuple(table.class_names), config.augmentation)
+    return ViewsLook(
+        sheet=sheet,
+        told=told,
+        mirrored=tuple(mirrored),
+        class_names=tuple(table.class_names),
+        augmentation=config.augmentation,
+    )
 
 
 def _ask(
