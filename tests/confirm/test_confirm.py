@@ -15,6 +15,8 @@ from tests.small_study import Heard, Kept, Small, fill, quick_engine
 from tuner.confirm.confirm import Opening, confirm
 from tuner.confirm.retest import Confirming, candidates, fresh_folds, retest
 from tuner.confirm.sealed import SealedImages, read_test
+from tuner.decision.demands import Demands
+from tuner.decision.rule import fit_rule
 from tuner.errors import StudyError
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import ViewOf
@@ -190,6 +192,32 @@ def test_numbers_follow_from_the_kept_predictions(done):
         gain = np.mean(recalls[row.model]) - np.mean(recalls[row.against])
         assert row.gain == pytest.approx(gain)
         assert row.low <= row.gain <= row.high
+
+
+def test_a_decision_rule_is_tested_as_any_other_model(folder, small):
+    """Fitted to the study's own folds before the opening; its cost follows from what is kept."""
+    costs = 1 - np.eye(5)
+    costs[4] *= 20
+    demands = Demands(costs, {3: 0.5})
+    found = confirmed(small, folder, demands=demands)
+
+    key, told = f"{found.chosen}+decision_rule", found.decision
+    record = next(r for r in folder.records() if r.name == found.chosen)
+    own, images = load_log_prob(folder.records_path, record.name), folder.images
+    rule = fit_rule(own, images.labels[images.search], demands).rule
+    assert told["rule"] == rule.as_plain()
+    with np.load(folder.path / "test_predictions.npz") as kept:
+        labels, decided = kept["labels"], kept[key].argmax(axis=2)
+        assert (decided == rule.decide(kept[found.chosen])).mean() > 0.99  # float32 on disk
+    assert told["after"]["cost"]["value"] == pytest.approx(costs[labels, decided[0]].mean())
+    model = found.test.model(key)
+    assert np.diag(model.matrix).tolist() == [row["found"] for row in told["after"]["recall"]]
+    assert model.title.endswith(", decision rule")
+    assert key in {row.key for row in found.retest}
+    assert "sealed test the decision rule" in told["sentence"]
+    assert load_confirmation(folder) == found
+    with pytest.raises(StudyError, match="has been opened already"):
+        confirmed(small, folder, demands=Demands(costs, {3: 0.6}))
 
 
 def test_every_setting_is_retested_with_every_seed(done):

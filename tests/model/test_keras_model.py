@@ -102,8 +102,16 @@ def test_the_loaded_model_answers_as_bank_and_head_do(saved, files, head, weight
         assert found.sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_file_holds_built_in_layers_only(saved):
+@pytest.mark.parametrize("kind", ["probabilities", "scores"])
+def test_the_file_holds_built_in_layers_only(saved, kind, head, weights, tmp_path):
     """Nothing in the configuration names code of this package or any registered class."""
+    if kind == "scores":
+        saved = tmp_path / "scores.keras"
+        costs = np.eye(N_CLASSES)
+        made = build_model(
+            head, weights, image_px=IMAGE_PX, dropout=0.3, name="tuner_model", saved=costs
+        )
+        save_model(made, saved, card=CARD)
     with zipfile.ZipFile(saved) as archive:
         text = archive.read("config.json").decode()
 

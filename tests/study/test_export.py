@@ -6,11 +6,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.model.made_model import NAMES, write_model, write_photos
+from tests.report.made_study import HOSTILE
 from tests.study.conftest import CLASSES, Heard, Ran
 from tuner.errors import ExportError, StudyError, UsageError
+from tuner.evaluation.metrics import confusion_matrix
+from tuner.home.records import load_log_prob
+from tuner.model.card import card_text, make_card
 from tuner.study import Model, Study, load_export
 from tuner.study.export import strength_of
 
@@ -60,6 +65,87 @@ def test_a_tuned_adjustment_is_the_records_best(made: Study, tmp_path: Path) -> 
     for wrong in ("much", -1, 11, "nan"):
         with pytest.raises(UsageError, match="is not a strength"):
             strength_of(wrong, made.folder, made.best_trial.record)
+
+
+def test_a_decision_rule_is_fitted_kept_and_told(made: Study, tmp_path: Path) -> None:
+    """From a file of costs to the export and the card: rule, costs, recalls, before and after."""
+    names = list(made.folder.class_names)
+    n = len(names)
+    costs = pd.DataFrame(1 - np.eye(n), index=names, columns=names)
+    costs.iloc[-1] *= 25
+    costs.to_csv(tmp_path / "costs.csv")
+    assert made.export(tmp_path / "plain.yaml").content.rule is None
+    floor = {names[0]: 0.5}
+    export = made.export(tmp_path / "a.yaml", cost=tmp_path / "costs.csv", recall_floor=floor)
+    again = made.export(tmp_path / "b.yaml", cost=costs, recall_floor=[f"{names[0]}=0.5"])
+    assert export.content.record["decision"] == again.content.record["decision"]
+    part, rule = export.content.record["decision"], export.content.rule
+    assert rule is not None
+    assert part["costs"] == costs.to_numpy().tolist()
+    assert part["recall_floors"] == floor
+    assert part["sealed_test"] is None
+    assert part["after"]["cost"]["value"] < part["before"]["cost"]["value"]
+    table, record = made.folder.images, part["on_its_own"]
+    log_prob = load_log_prob(made.folder.records_path, export.content.record["study"]["record"])
+    assert log_prob is not None
+    labels, decided = table.labels[table.search], rule.decide(log_prob)
+    found = costs.to_numpy()[labels, decided].mean()
+    assert record["cost"]["value"] == pytest.approx(found)
+    card = make_card(
+        export.content,
+        class_names=names,
+        fingerprint=export.content.record["data"]["fingerprint"],
+        folds=confusion_matrix(labels, decided, n_classes=n),
+        images_per_class=[1] * n,
+        weights="random",
+        weights_kind="random",
+        fine_tuned=None,
+        saved=rule.saved,
+    )
+    assert card["answers"] == "score"
+    assert card["sealed_test"] is None, "the setting was confirmed, its rule was not"
+    text = card_text(card, name="best")
+    assert "a rule for costs and recall floors" in text
+    assert "Not confirmed on a sealed test" in text
+    assert "the output of the layer 'probabilities'" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"tau": 1, "cost": pd.DataFrame()}, UsageError, "the costs cannot be used"),
+        ({"recall_floor": {"nobody": 0.9}}, UsageError, "no class 'nobody'"),
+        ({"recall_floor": dict.fromkeys(HOSTILE, 1.0)}, ExportError, "no decision meets"),
+    ],
+)
+def test_demands_that_cannot_be_met_write_nothing(
+    asked: dict, error: type[Exception], message: str, made: Study, tmp_path: Path
+) -> None:
+    """One error, before the file."""
+    with pytest.raises(error, match=message):
+        made.export(tmp_path / "best.yaml", **asked)
+    assert not (tmp_path / "best.yaml").exists()
+
+
+def test_tau_and_costs_exclude_each_other(made: Study, tmp_path: Path) -> None:
+    """Both would move the same decision; floors go on top of tau."""
+    names = list(made.folder.class_names)
+    costs = pd.DataFrame(1 - np.eye(len(names)), index=names, columns=names)
+    with pytest.raises(UsageError, match="--tau and --cost both move the decision"):
+        made.export(tmp_path / "best.yaml", tau=1, cost=costs)
+    found = made.export(tmp_path / "best.yaml", tau=1, recall_floor={names[0]: 0.3}).content
+    assert found.adjustment is not None
+    assert found.rule is not None
+    assert found.rule.costs is None
+
+
+def test_a_damaged_rule_is_no_export(made: Study, tmp_path: Path) -> None:
+    """It is said when the file is read, not after the training."""
+    names, path = list(made.folder.class_names), tmp_path / "best.yaml"
+    made.export(path, recall_floor={names[0]: 0.3})
+    path.write_text(path.read_text("utf-8").replace("    scale: 1.0", "    scale: -1.0"), "utf-8")
+    with pytest.raises(ExportError, match="a rule of 8 classes"):
+        load_export(path, home=made.home.path)
 
 
 def test_the_name_of_a_study_is_no_export(made: Study) -> None:

@@ -97,9 +97,11 @@ def sentence(
         if "floor" in row:
             found = f"{row['found']} of {row['of']}, {row['low']:.2f} to {row['high']:.2f}"
             word = "meets" if row["recall"] >= row["floor"] else "misses"
-            word += " here" if row["low"] < row["floor"] <= row["high"] else ""
+            by_chance = (
+                ", as chance may have it" if row["low"] < row["floor"] <= row["high"] else ""
+            )
             parts.append(
-                f"Recall of {row['class']} {word} its floor of {row['floor']:g}: "
+                f"Recall of {row['class']} {word} its floor of {row['floor']:g}{by_chance}: "
                 f"{row['recall']:.3f} ({found})."
             )
     return " ".join(parts)

@@ -55,13 +55,13 @@ def print_export(export: Export, study: Study, *, home: Path | None, is_chosen: 
 
 def _print_decision(decision: Mapping[str, Any], console: Console) -> None:
     """A rule, what it changes out of fold, and what the sealed test said of it."""
-    n, unit = f"{decision['n_images']:,}", "groups" if decision["has_groups"] else "images"
+    n = f"{decision['n_images']:,}"
+    over = "groups of images" if decision["has_groups"] else "images"
     say(console, f"decision rule fitted to {n} out-of-fold predictions; the model will hold it")
     console.print(decision_table(decision))
     say(
         console,
-        "with the rule: each fold decided as fitted to the others; 95 % intervals, images come "
-        + ("in groups" if unit == "groups" else "alone"),
+        f"with the rule: each fold decided as fitted to the others; 95 % intervals over {over}",
     )
     if tested := decision["sealed_test"]:
         say(console, tested["sentence"])

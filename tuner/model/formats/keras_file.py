@@ -77,10 +77,9 @@ def whole_batches(model: Any, small: Any) -> Callable[[Float32], Float32]:
 
 def any_batch(model: Any, small: Any) -> Callable[[Float32], list[Float32]]:
     """Probabilities and what decides, which are the same where no costs are in the model."""
-    layers = {layer.name for layer in model.layers}
-    is_scored = "saved" in layers
-    probabilities = model.get_layer("probabilities").output if is_scored else model.output
-    found: Callable[[Float32], list[Float32]] = keras.Model(
-        small, [probabilities, model.output]
-    ).predict_on_batch
+    if all(layer.name != "saved" for layer in model.layers):
+        answers = keras.Model(small, model.output)
+        return lambda pixels: [answers.predict_on_batch(pixels)]
+    both = keras.Model(small, [model.get_layer("probabilities").output, model.output])
+    found: Callable[[Float32], list[Float32]] = both.predict_on_batch
     return found
