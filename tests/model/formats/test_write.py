@@ -107,7 +107,9 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path: Path, monkeypatc
     path = write_small_model(tmp_path / "best.keras")
     path.with_suffix(".onnx").write_text("of yesterday")
     monkeypatch.setattr("tuner.model.formats.write.LARGEST_DIFFERENCE", -1.0)
-    with pytest.raises(ExportError, match=r"onnx: its runtime differs from Keras by .* picture"):
+    with pytest.raises(
+        ExportError, match=r"onnx float32: its runtime differs from Keras by .* picture"
+    ):
         list(write_formats(path, check_forms(["onnx"]), photographs()[:1]))
     assert path.with_suffix(".onnx").read_text() == "of yesterday"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best.keras", "best.onnx"]
