@@ -18,7 +18,6 @@ from pydantic_core import PydanticCustomError
 
 from tuner.config.validation import Rule
 from tuner.config.yaml_text import to_flow
-from tuner.errors import StudyFileError
 from tuner.evaluation.metrics import METRICS
 from tuner.setting import HYPERPARAMETERS, Hyperparameter
 
@@ -162,6 +161,12 @@ def _group_by(value: Any) -> str | GroupPattern | None:
     return GroupPattern(pattern=pattern)
 
 
+class SampleConfig(_Block):
+    """A part of the images of frequent classes, all of the others."""
+
+    per_class: int = Field(ge=1, description="most images of a class", examples=[20000])
+
+
 class DataConfig(_Block):
     """Which images, and which of them belong together."""
 
@@ -205,6 +210,9 @@ class DataConfig(_Block):
     )
     rest: _Text | None = Field(
         default=None, description="class that those join, for example other; null: left out"
+    )
+    sample: SampleConfig | None = Field(
+        default=None, description="{per_class: 20000}: so many are drawn of larger classes"
     )
 
 
@@ -327,6 +335,16 @@ class TrainingConfig(_Block):
     )
 
 
+class RecordsConfig(_Block):
+    """What is kept of the predictions for each image."""
+
+    predictions: Literal["auto", "all", "best", "none"] = Field(
+        default="auto",
+        description="of trials: all | best | none; auto: all, in large studies best",
+    )
+    best: int = Field(default=5, ge=1, description="trials that keep them where best is asked")
+
+
 class StudyConfig(_Block):
     """One study: a question, its data, and everything that changes its numbers."""
 
@@ -358,36 +376,6 @@ class StudyConfig(_Block):
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="Fixed: the recipe is the same in every trial."
     )
-
-
-def resolve_alpha(config: StudyConfig, n_classes: int) -> tuple[float, float]:
-    """Limits of `alpha` for this many classes.
-
-    With two classes alpha weighs the rarer one and ``1 - alpha`` the other, so neither 0 nor 1
-    leaves both in the loss; the default of two classes spares 1, too.
-
-    Raises:
-        StudyFileError: If the study sets 0 or 1 for two classes.
-        ValueError: If there are fewer than two classes.
-    """
-    if n_classes < 2:
-        raise ValueError(f"n_classes must be at least 2, not {n_classes}")
-    default = HYPERPARAMETERS["alpha"].default_for(n_classes)
-    limits: tuple[float, float] = config.search.alpha or default
-    if n_classes == 2 and (limits[0] <= 0 or limits[1] >= 1):
-        raise StudyFileError(
-            f"search.alpha: {to_flow(limits)} must lie above 0 and below 1 with two classes",
-            where="there alpha weighs the rarer class and 1 - alpha the other",
-            do=f"write 'alpha: {to_flow(default)}' or leave it out",
-        )
-    return limits
-
-
-def searched(config: StudyConfig, n_classes: int) -> dict[str, tuple[Any, ...]]:
-    """What a study searches of each hyperparameter: ``(low, high)``, or its choices.
-
-    Raises:
-        StudyFileError: If the study sets an alpha of 0 or 1 for two classes.
-    """
-    found = {name: getattr(config.search, name) for name in HYPERPARAMETERS}
-    return found | {"alpha": resolve_alpha(config, n_classes)}
+    records: RecordsConfig = Field(
+        default=RecordsConfig(), description="What is kept; baselines and confirm runs keep all."
+    )
