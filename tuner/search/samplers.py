@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import StudyError
 from tuner.search.state import DONE, N_GOOD, best_of, look
@@ -110,10 +110,17 @@ def bounded(study: optuna.Study) -> optuna.Study:
         return study
     done = (trial for trial in reversed(trials) if trial.state in DONE)
     newest = list(islice(done, _MOST - N_GOOD))
-    kept = {trial.number: trial for trial in (*best_of(past, present), *newest)}
+    running = (trial for trial in trials[past.n :] if trial.state == TrialState.RUNNING)
+    kept = {trial.number: trial for trial in (*best_of(past, present), *newest, *running)}
+    part = [kept[number] for number in sorted(kept)]
+
+    def of_part(
+        deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return [trial for trial in part if states is None or trial.state in states]
+
     found = copy.copy(study)
-    found._thread_local = type(study._thread_local)()
-    found._thread_local.cached_all_trials = [kept[number] for number in sorted(kept)]
+    found._get_trials = of_part  # type: ignore[method-assign]  # all that TPE asks a study for
     return found
 
 

@@ -56,12 +56,13 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
     has_fold = record.kind != "confirm"
     names = ["path", "class", *(["fold"] if has_fold else []), "predicted", "is_right"]
     names += [f"probability: {name}" for name in class_names]
-    parts = []
+    parts = [f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":[']
     for start in range(0, len(rows), _BLOCK):  # a row is many objects, while it is no text yet
         block = slice(start, start + _BLOCK)
         data = _predictions_of(images, rows[block], log_prob[block], has_fold=has_fold)
-        parts.append(json.dumps(data, separators=(",", ":"))[1:-1])
-    return f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":[{",".join(parts)}]}}'
+        parts += [",", json.dumps(data, separators=(",", ":"))[1:-1]]
+    del parts[1:2]  # no comma before the first
+    return "".join([*parts, "]}"])
 
 
 def _predictions_of(
