@@ -61,7 +61,8 @@ def filling(name: str, image_px: int, folder: Path) -> Callable[[Any], object]:
     """Fill an empty bank with the rows of a turn: decode, resample, backbone, disk."""
     from tuner.config import AugmentationConfig
     from tuner.features.bank import FeatureBank
-    from tuner.features.extract import ViewOf, fill_bank
+    from tuner.features.extract import fill_bank
+    from tuner.features.wanted import ViewOf
 
     engine, banks = make_engine(name), count()
 

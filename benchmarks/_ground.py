@@ -12,9 +12,10 @@ from tuner.config import StudyConfig
 from tuner.data.image_table import ImageTable
 from tuner.features.bank import FeatureBank
 from tuner.features.device import find_device
-from tuner.features.extract import OnProgress, ViewOf
+from tuner.features.extract import OnProgress
 from tuner.features.source import FeatureSource
 from tuner.features.views import view_key
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.ground import Ground
 from tuner.home import Home

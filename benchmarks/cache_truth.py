@@ -34,9 +34,9 @@ from scipy.stats import qmc, spearmanr
 from tuner.config import StudyConfig, parse_study
 from tuner.evaluation.metrics import balanced_loss, class_table, confusion_matrix, log_softmax
 from tuner.features.device import find_device
-from tuner.features.extract import ViewOf
 from tuner.features.source import open_features
 from tuner.features.views import view_key
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.ground import Ground
 from tuner.home import Home

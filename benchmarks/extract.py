@@ -26,7 +26,8 @@ from tuner.config import AugmentationConfig
 from tuner.features.backbone import N_FEATURES, Extractor, build_backbone, preprocess
 from tuner.features.bank import FeatureBank
 from tuner.features.device import find_device
-from tuner.features.extract import ViewOf, fill_bank
+from tuner.features.extract import fill_bank
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 
 

@@ -147,8 +147,8 @@ def plant(
 def features_of(files: list[Path], sha256: list[str], *, image_px: int, home: Home) -> np.ndarray:
     """Features of view 0 from the bank, extracted where it lacks them."""
     from tuner.features.device import find_device
-    from tuner.features.extract import ViewOf
     from tuner.features.source import open_features
+    from tuner.features.wanted import ViewOf
     from tuner.features.weights.resolve import resolve_weights
 
     text = f"{{name: x, data: {{source: digits, image_px: {image_px}}}}}"

@@ -31,7 +31,7 @@ from PIL import Image
 from tuner.config import AugmentationConfig, TrainingConfig
 from tuner.features.backbone import apply_views, build_backbone
 from tuner.features.device import find_device
-from tuner.features.extract import ViewOf
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.training.head import Head
 from tuner.training.images.batches import Batches, LiveImages

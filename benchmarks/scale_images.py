@@ -1,6 +1,6 @@
 """Seconds and memory of a study of a million images, without the images.
 
-python benchmarks/scale_images.py [--images 100000 1000000] [--classes 20]
+python benchmarks/scale_images.py [--images 100000 1000000] [--classes 20] [--against TREE]
 
 Everything between the files and the backbone, by tuner's own functions: fingerprint, split, the
 study's table of images, rows to extract, chunks, the bank's list of rows, the inputs of a search,
@@ -8,13 +8,18 @@ one trial's rows and weights, its record and the table of predictions for MLflow
 paths, the hashes of the files (of the paths instead), the labels (the rarest class has a
 hundredth of the largest) and the features (random, four columns instead of 2,048, so that the
 disk is not what is measured). No file is opened: benchmarks/index.py measures that. Seconds are
-those of the processor, which do not depend on who else uses the machine.
+those of the processor, which hardly depend on who else uses the machine. With another tree of
+this repository, such as a worktree of f1f95a9, its own script is run before, and the ratios say
+how many times its seconds before the first step of training, and its peak of memory, are ours;
+writing the bank, which stands for extraction, is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import os
 import resource
 import subprocess
 import sys
@@ -30,12 +35,12 @@ import numpy as np
 import psutil
 from _common import emit, machine_name, say
 
+from tuner.columns import Hashes, Texts
 from tuner.config import parse_study
 from tuner.data.image_table import ImageTable
 from tuner.data.split import make_split
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import missing_chunks
-from tuner.features.views import view_key
 from tuner.home import Home
 from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
@@ -46,6 +51,10 @@ from tuner.training.inputs import load_inputs, rows_to_extract
 from tuner.training.trial import fold_heads
 
 WIDTH = 4
+BEFORE_TRAINING = (
+    "fingerprint", "split", "create_folder", "read_folder", "rows_to_extract", "chunks",
+    "open_bank", "load_inputs", "prepare_trial",
+)  # fmt: skip
 PARAMS = Setting(gamma=2.0, alpha=0.25, augmentation_multiplier=4, class_weight_mode="balanced")
 
 
@@ -71,8 +80,9 @@ def make_table(n: int, n_classes: int) -> ImageTable:
     sizes = np.maximum(10, n * share / share.sum()).astype(np.int64)
     sizes[0] += n - sizes.sum()
     labels = np.repeat(np.arange(n_classes), sizes)
-    paths = tuple(f"class_{k:03d}/image_{i:08d}.jpg" for i, k in enumerate(labels))
-    sha256 = tuple(hashlib.sha256(path.encode()).hexdigest() for path in paths)
+    paths = Texts.of(f"class_{k:03d}/image_{i:08d}.jpg" for i, k in enumerate(labels))
+    digests = b"".join(hashlib.sha256(path.encode()).digest() for path in paths)
+    sha256 = Hashes(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32))
     names = tuple(f"class_{k:03d}" for k in range(n_classes))
     return ImageTable(paths, sha256, labels, names)
 
@@ -106,8 +116,8 @@ def measure(n: int, n_classes: int) -> None:
         rng = np.random.default_rng(0)
         with watch("write_bank"):
             for chunk in chunks:
-                keys = [view_key(w.sha256, w.view, augmentation=augmentation) for w in chunk]
-                bank.add(keys, rng.random((len(keys), WIDTH), dtype=np.float32))
+                names = chunk.names(augmentation)
+                bank.add(names, rng.random((len(names), WIDTH), dtype=np.float32))
         del wanted, chunks, bank
         with watch("open_bank"):
             bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
@@ -159,18 +169,56 @@ def _record(n_classes: int) -> Record:
     )  # fmt: skip
 
 
+def measured(tree: Path, n: int, n_classes: int) -> dict[str, Any]:
+    """Numbers of a tree, by its own script in a process of its own, which has its own peak."""
+    words = [sys.executable, tree / "benchmarks" / "scale_images.py", "--images", n]
+    done = subprocess.run(
+        [*map(str, words), "--classes", str(n_classes)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tree)},
+        text=True,
+    )
+    print(done.stdout, end="", flush=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def compare(tree: Path, n: int, n_classes: int) -> None:
+    """Measure another tree and this one, and say the ratios."""
+    theirs = measured(tree, n, n_classes)
+    ours = measured(Path(__file__).parents[1], n, n_classes)
+    before = [sum(found[f"{p}_cpu_s"] for p in BEFORE_TRAINING) for found in (theirs, ours)]
+    emit(
+        "scale_images",
+        machine=machine_name(),
+        images=n,
+        **{
+            f"seconds_ratio_to_{tree.name}": before[0] / before[1],
+            f"memory_ratio_to_{tree.name}": theirs["mib_peak"] / ours["mib_peak"],
+            "before_training_cpu_s": before[1],
+            "mib_peak": ours["mib_peak"],
+            "files_of_the_bank": ours["chunks"],
+        },
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--against", type=Path, help="another tree, named after its commit")
     options = parser.parse_args()
+    if options.against is not None:
+        for n in options.images:
+            compare(options.against.resolve(), n, options.classes)
+        return
     if len(options.images) == 1:
         say(f"{options.images[0]} images")
         measure(options.images[0], options.classes)
         return
-    for n in options.images:  # each in a process of its own, which has its own peak
-        words = [sys.executable, __file__, "--images", n, "--classes", options.classes]
-        subprocess.run([str(word) for word in words], check=True)
+    for n in options.images:
+        measured(Path(__file__).parents[1], n, options.classes)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def timed(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 def time_the_parts() -> None:
     """Put stop-watches around what else a trial is made of, where the search calls it."""
     ask.ask = timed(ask.ask, "ask")
-    batch.save_record = timed(batch.save_record, "record")
+    batch.keep = timed(batch.keep, "record")
     batch.tell = timed(batch.tell, "tell")
 
 

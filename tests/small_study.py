@@ -25,8 +25,8 @@ from tuner.config import AugmentationConfig, StudyConfig, TrainingConfig, parse_
 from tuner.data.image_table import ImageTable
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import ViewOf
 from tuner.features.views import affine_matrix, view_key, view_parameters
+from tuner.features.wanted import ViewOf
 from tuner.home import Home
 from tuner.home.founding import open_study, read_images
 from tuner.home.listener import Epoch, Listener

@@ -12,8 +12,9 @@ from tuner.data.reading import read_image_table
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, apply_views, build_backbone, preprocess
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import ViewOf, fill_bank
+from tuner.features.extract import fill_bank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.imbalance.rows import training_rows, view_order
 from tuner.training.bank.heads import StackedHeads

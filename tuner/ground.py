@@ -36,8 +36,8 @@ from tuner.home.near_duplicates import images_across, leak_of, save_leaks
 from tuner.home.study_folder import StudyFolder
 
 if TYPE_CHECKING:
-    from tuner.features.extract import ViewOf
     from tuner.features.source import FeatureSource
+    from tuner.features.wanted import Wanted
     from tuner.training.inputs import Inputs
 
 
@@ -62,7 +62,7 @@ class Ground:
     table: ImageTable
     source: FeatureSource
 
-    def files(self, images: Int64) -> list[ViewOf]:
+    def files(self, images: Int64) -> Wanted:
         """Images by their number in the table, without views, as what is to be extracted."""
         from tuner.features.near_duplicates import images_themselves
 
@@ -88,7 +88,7 @@ class Ground:
             other_folds=other_folds,
         )
         if self.config.training.mode == "live":
-            wanted = [row for row in wanted if row.view == 0]
+            wanted = wanted.take(wanted.view == 0)
         n_new = self.source.fill(
             wanted,
             on_progress=listener.progress,

@@ -29,6 +29,7 @@ def test_defaults_are_the_contract() -> None:
             "follow_links": False,
             "min_images": 1,
             "rest": None,
+            "sample": None,
         },
         "split": {"test_fraction": 0.2, "folds": 3},
         "backbone": {
@@ -72,6 +73,7 @@ def test_defaults_are_the_contract() -> None:
             "min_learning_rate": 1e-6,
             "effective_number_beta": 0.999,
         },
+        "records": {"predictions": "auto", "best": 5},
     }
 
 

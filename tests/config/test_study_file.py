@@ -253,6 +253,7 @@ def test_the_dump_is_in_the_order_of_the_design() -> None:
         "objective",
         "augmentation",
         "training",
+        "records",
     ]
     assert "  gamma: [0.0, 5.0]\n" in text
     assert f"  class_weight_mode: [{', '.join(CLASS_WEIGHT_MODES)}]\n" in text

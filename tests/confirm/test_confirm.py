@@ -19,7 +19,7 @@ from tuner.decision.demands import Demands
 from tuner.decision.rule import fit_rule
 from tuner.errors import StudyError
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import ViewOf
+from tuner.features.wanted import ViewOf
 from tuner.home.confirmation import Confirmation, load_confirmation
 from tuner.home.records import load_log_prob
 from tuner.home.study_folder import StudyFolder

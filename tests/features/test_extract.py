@@ -18,8 +18,9 @@ from tuner.errors import BankError, DataError
 from tuner.features import extract
 from tuner.features.backbone import N_FEATURES
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import ViewOf, fill_bank
+from tuner.features.extract import fill_bank
 from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
+from tuner.features.wanted import ViewOf
 from tuner.home.listener import Progress
 
 PX, BATCH = 32, 8
@@ -250,7 +251,8 @@ CHILD = """
     from tuner.features import extract
     from tuner.features.backbone import Extractor, build_backbone
     from tuner.features.bank import FeatureBank
-    from tuner.features.extract import ViewOf, fill_bank
+    from tuner.features.extract import fill_bank
+    from tuner.features.wanted import ViewOf
     from tuner.features.weights.resolve import resolve_weights
 
     pictures, folder = (Path(a) for a in sys.argv[1:3])

@@ -9,8 +9,8 @@ import pytest
 
 from tuner.config import parse_study
 from tuner.features.device import find_device
-from tuner.features.extract import ViewOf
 from tuner.features.source import open_features
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.home import Home
 

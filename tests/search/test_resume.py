@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from tests.small_study import Heard, Small, quick_trainer, results_of, trials_of
 from tuner.home import records
 from tuner.home.records import Record
-from tuner.search import batch, study
+from tuner.search import batch, keep, study
 from tuner.search.study import Search, n_finished, run_search
 
 # Optuna's journal operations.
@@ -200,7 +200,7 @@ class TestSameStudy:
         options = ("search.batch=3", "search.trials=9")
         for nth in (4 + 2, 1):  # three baselines, one trial; then not even one
             with monkeypatch.context() as patch:
-                patch.setattr(batch, "save_record", _dying_save(nth))
+                patch.setattr(batch, "keep", _dying_save(nth))
                 with pytest.raises(Died):
                     start(small, *options)
         assert_same(start(small, *options), straight(*options))
@@ -269,7 +269,7 @@ class TestSameStudy:
         """With SQLite as the store a dead trial is trained again just so."""
         small.storage = f"sqlite:///{tmp_path / 'optuna.db'}"
         with monkeypatch.context() as patch:
-            patch.setattr(batch, "save_record", _dying_save(5))
+            patch.setattr(batch, "keep", _dying_save(5))
             with pytest.raises(Died):
                 start(small)
         search = start(small)
@@ -341,7 +341,7 @@ class TestRetries:
         """A baseline has no limit: without it the study would answer nothing."""
         for _ in range(3):
             with monkeypatch.context() as patch:
-                patch.setattr(batch, "save_record", _dying_save(1))
+                patch.setattr(batch, "keep", _dying_save(1))
                 with pytest.raises(Died):
                     start(small, "search.retries=0")
         assert [r.attempt for r in start(small, "search.retries=0").folder.records()] == [1] * 7
@@ -442,4 +442,4 @@ def _die_at(function: Callable[..., Any], *, nth: int) -> Callable[..., Any]:
 
 
 def _dying_save(nth: int) -> Callable[..., Any]:
-    return _die_at(records.save_record, nth=nth)
+    return _die_at(keep.keep, nth=nth)

@@ -13,6 +13,7 @@ from scipy.stats import qmc
 from tests.small_study import small_config
 from tuner.errors import StudyError
 from tuner.home import Home
+from tuner.search import samplers
 from tuner.search.journal import open_storage
 from tuner.search.samplers import make_pruner, make_sampler, unfit_pruner
 from tuner.search.space import distributions
@@ -162,3 +163,36 @@ def test_a_pruner_that_starves_the_gaussian_process_is_named(
 ) -> None:
     """Optuna's GPSampler models complete trials only: said where many would be pruned."""
     assert ("search.pruner: none" in unfit_pruner(sampler, pruner)) is is_said
+
+
+def test_tpe_looks_at_the_best_and_the_newest() -> None:
+    """Beyond 250 trials TPE still knows the 25 best of all, and costs no more than before."""
+    study = optuna.create_study(direction="maximize")
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    rng = np.random.default_rng(0)
+    for number in range(700):
+        x = float(rng.random())
+        best = number < 25
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": 0.9 + x / 100 if best else x},
+                distributions=space,
+                value=2.0 + x if best else x / 2,
+            )
+        )
+    seen = samplers.bounded(study)
+    numbers = [t.number for t in seen._get_trials(deepcopy=False)]
+    assert numbers == [*range(25), *range(475, 700)]
+    study.sampler = make_sampler("tpe", seed=0, place=700, space=space)
+    assert 0.8 < study.ask(space).params["x"] <= 1
+    assert len(study.trials) == 701  # the study itself has all
+
+
+def test_tpe_is_optunas_up_to_so_many_trials() -> None:
+    """With up to 250 trials the study is handed on as it is."""
+    study = optuna.create_study(direction="maximize")
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    for x in np.linspace(0, 1, 30):
+        trial = optuna.trial.create_trial(params={"x": x}, distributions=space, value=x)
+        study.add_trial(trial)
+    assert samplers.bounded(study) is study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from tuner.tracking.address import comparison_paths
 from tuner.tracking.names import safe_names
@@ -57,3 +58,19 @@ def test_the_addresses_open_the_views_that_are_there(study, make_recorder, kept)
     paths = comparison_paths(uri, study.folder.name)
     assert [f"viewStateShareKey={key}" in path for key, path in
             zip((ALL_RUNS, SHORT_LIST), paths, strict=True)] == [True, True]  # fmt: skip
+
+
+def test_of_very_many_runs_the_best_are_shown(study):
+    """Beyond a thousand the view holds the best, and its name says of how many."""
+    first = study.add(number=3, value=0.9)
+    records = [
+        replace(first, name=f"trial-{i:05d}", number=i, scores={"macro_recall": i / 10_000})
+        for i in range(1500)
+    ]
+    names = safe_names(study.class_names)
+    text = saved_views(study.folder, records, names=names, run_ids={})[TAG + ALL_RUNS]
+    assert json.loads(text)["name"] == "The best 1,000 of 1,500 runs"
+    least = float(state(text)["searchFilter"].rpartition(">= ")[2])
+    assert sum(r.scores["macro_recall"] >= least for r in records) == 1000
+    few = saved_views(study.folder, records[:1000], names=names, run_ids={})[TAG + ALL_RUNS]
+    assert "macro_recall" not in state(few)["searchFilter"]

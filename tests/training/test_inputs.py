@@ -15,7 +15,7 @@ from tests.small_study import SIDE, Small, fill, pixels_of, small_config
 from tuner.data.image_table import TEST, ImageTable
 from tuner.errors import BankError
 from tuner.features.bank import BankRows, FeatureBank
-from tuner.features.extract import ViewOf
+from tuner.features.wanted import ViewOf
 from tuner.imbalance.rows import Policy, training_turns, view_order
 from tuner.search.study import Search, run_search
 from tuner.training.inputs import (

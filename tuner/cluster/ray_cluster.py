@@ -17,7 +17,8 @@ from tuner.text import first_line
 if TYPE_CHECKING:
     from tuner.config import StudyConfig
     from tuner.features.device import Device
-    from tuner.features.extract import OnProgress, ViewOf
+    from tuner.features.extract import OnProgress
+    from tuner.features.wanted import ViewOf
 
 _CHUNKS_A_TASK = 4  # a task lasts long against its start, and little is lost with its node
 _TRIES = 20  # of a task whose process or node dies; trials are counted by search.retries

@@ -12,10 +12,11 @@ from tuner.study import Job
 
 if TYPE_CHECKING:
     from tuner.config import StudyConfig
+    from tuner.features.bank_index import RowNames
     from tuner.features.device import Device
     from tuner.features.engines.engine import Engine
-    from tuner.features.extract import ViewOf
     from tuner.features.source import FeatureSource
+    from tuner.features.wanted import ViewOf
 
 _ENGINES: dict[str, Engine] = {}  # built once in a process, which Ray gives many tasks
 
@@ -31,7 +32,7 @@ def extract(job: Job, chunks: Sequence[Sequence[ViewOf]]) -> int:
     """Compute and write whole chunks of the bank; returns the number of rows."""
     source = _open_source(job)
     source.bank.refresh()  # an earlier try of this task may have written some of them
-    missing = [chunk for chunk in chunks if source.bank.missing(_keys(source, chunk))]
+    missing = [chunk for chunk in chunks if source.bank.lacks(_names(source, chunk)).any()]
     if job.bank not in _ENGINES:
         _ENGINES[job.bank] = source.engine()
     return source.fill_chunks(missing, _ENGINES[job.bank], on_progress=lambda progress: None)
@@ -75,5 +76,7 @@ def _open_source(job: Job) -> FeatureSource:
     return source
 
 
-def _keys(source: FeatureSource, chunk: Sequence[ViewOf]) -> list[str]:
-    return [row.key(source.config.augmentation) for row in chunk]
+def _names(source: FeatureSource, chunk: Sequence[ViewOf]) -> RowNames:
+    from tuner.features.wanted import names_of
+
+    return names_of(chunk, source.config.augmentation)

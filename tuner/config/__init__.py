@@ -11,13 +11,14 @@ from tuner.config.models import (
     ColumnsConfig,
     DataConfig,
     ObjectiveConfig,
+    RecordsConfig,
     Sampler,
     SearchConfig,
     SplitConfig,
     StudyConfig,
     TrainingConfig,
 )
-from tuner.config.resolved import resolve_alpha, searched
+from tuner.config.ranges import resolve_alpha, searched
 from tuner.config.study_file import (
     dump_study,
     load_stored,
@@ -33,6 +34,7 @@ __all__ = [
     "ColumnsConfig",
     "DataConfig",
     "ObjectiveConfig",
+    "RecordsConfig",
     "Sampler",
     "SearchConfig",
     "SplitConfig",

@@ -23,11 +23,14 @@ _FREE_KEYS = frozenset(
         "data.follow_links",
         "data.min_images",
         "data.rest",
+        "data.sample",
         "search.trials",
         "search.sampler",
         "search.pruner",
         "search.retries",
         "search.batch",
+        "records.predictions",
+        "records.best",
     }
 )
 

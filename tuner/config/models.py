@@ -162,6 +162,12 @@ def _group_by(value: Any) -> str | GroupPattern | None:
     return GroupPattern(pattern=pattern)
 
 
+class SampleConfig(_Block):
+    """A part of the images of frequent classes, all of the others."""
+
+    per_class: int = Field(ge=1, description="most images of a class", examples=[20000])
+
+
 class DataConfig(_Block):
     """Which images, and which of them belong together."""
 
@@ -205,6 +211,9 @@ class DataConfig(_Block):
     )
     rest: _Text | None = Field(
         default=None, description="class that those join, for example other; null: left out"
+    )
+    sample: SampleConfig | None = Field(
+        default=None, description="{per_class: 20000}: so many are drawn of larger classes"
     )
 
 
@@ -337,6 +346,16 @@ class TrainingConfig(_Block):
     )
 
 
+class RecordsConfig(_Block):
+    """What is kept of the predictions for each image."""
+
+    predictions: Literal["auto", "all", "best", "none"] = Field(
+        default="auto",
+        description="of trials: all | best | none; auto: all, in large studies best",
+    )
+    best: int = Field(default=5, ge=1, description="trials that keep them where best is asked")
+
+
 class StudyConfig(_Block):
     """One study: a question, its data, and everything that changes its numbers."""
 
@@ -367,4 +386,7 @@ class StudyConfig(_Block):
     )
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="Fixed: the recipe is the same in every trial."
+    )
+    records: RecordsConfig = Field(
+        default=RecordsConfig(), description="What is kept; baselines and confirm runs keep all."
     )

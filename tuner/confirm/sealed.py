@@ -14,7 +14,7 @@ from tuner.arrays import Float32, Float64, Int64
 from tuner.confirm.retest import Confirming, Retest
 from tuner.evaluation.metrics import confusion_matrix, scores
 from tuner.features.bank import FeatureBank
-from tuner.features.views import view_key
+from tuner.features.wanted import of_table
 from tuner.home.baselines import PLAIN
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
@@ -51,11 +51,10 @@ def read_test(folder: StudyFolder, bank: FeatureBank) -> SealedImages:
     """
     table = folder.images
     chosen = table.test
-    augmentation, rule = folder.config.augmentation, table.rule
-    keys = [view_key(table.sha256[i], 0, augmentation=augmentation, rule=rule) for i in chosen]
+    names = of_table(table, chosen).names(folder.config.augmentation)
     groups = None if table.groups is None else table.groups[chosen]
     return SealedImages(
-        images=chosen, labels=table.labels[chosen], groups=groups, features=bank.read(keys)
+        images=chosen, labels=table.labels[chosen], groups=groups, features=bank.read(names)
     )
 
 

@@ -15,17 +15,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 import numpy as np
 
-from tuner.arrays import Bool, Int64
+from tuner.arrays import Bool, Int64, UInt8
+from tuner.columns import Column, Hashes, digests_of, hashes_of, sortable, texts_of
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.sources import Problem
 
 TEST = -1  # value of `ImageTable.fold` for the sealed test
+_BLOCK = 2**16  # images that are text at one time
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +36,8 @@ class ImageTable:
     """Images of a study: paths, labels and folds, no pixels. Sorted by path.
 
     Attributes:
-        paths: POSIX paths below `root`, n_images of them.
-        sha256: Hash of each file's bytes, hexadecimal.
+        paths: POSIX paths below `root`, n_images of them; kept as a `Column`.
+        sha256: Hash of each file's bytes, hexadecimal; kept as a `Column`.
         labels: int64 of shape (n_images,), places in `class_names`.
         class_names: Sorted; the class order of everything that follows.
         groups: int64 of shape (n_images,), ids of images that belong together; or None.
@@ -50,12 +53,13 @@ class ImageTable:
             does not keep it.
         problems: Files left out as the images were found, with the reason.
         notes: What a reader should know of what was found, in sentences.
+        drawn: Classes of which a sample was taken, with the number of images that there are.
         rule: How the files are read.
         mended: Files that tuner 1 read wrongly, with in what; a study does not keep them.
     """
 
-    paths: tuple[str, ...]
-    sha256: tuple[str, ...]
+    paths: Column
+    sha256: Column
     labels: Int64
     class_names: tuple[str, ...]
     groups: Int64 | None = None
@@ -66,8 +70,13 @@ class ImageTable:
     is_shipped_test: Bool | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    drawn: tuple[tuple[str, int], ...] = ()
     rule: PixelRule = EACH_FILE
     mended: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", texts_of(self.paths))
+        object.__setattr__(self, "sha256", hashes_of(self.sha256))
 
     @property
     def n_images(self) -> int:
@@ -123,20 +132,51 @@ class ImageTable:
         study keeps it in ``about.json``.
         """
         digest = hashlib.sha256()
-        for image, path in enumerate(self.paths):
-            label = self.class_names[self.labels[image]]
-            group = None if self.groups is None else int(self.groups[image])
-            is_test = None if self.is_shipped_test is None else bool(self.is_shipped_test[image])
-            line = json.dumps([path, self.sha256[image], label, group, is_test])
-            digest.update(line.encode() + b"\n")
+        for lines in self._lines():
+            digest.update(lines.encode())
         return digest.hexdigest()
+
+    @functools.cached_property
+    def digests(self) -> UInt8:
+        """Bytes of `sha256`, uint8 of shape (n_images, 32)."""
+        return digests_of(self.sha256)
 
     @property
     def split_fingerprint(self) -> str:
         """SHA-256 over which image, known by the hash of its bytes, is in which fold."""
-        folds = zip(self.sha256, self._divided(), strict=True)
-        lines = sorted(f"{image} {fold}" for image, fold in folds)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        fold = self._divided()
+        # Lines sort by the hash, then by the fold as text.
+        names = np.array([str(k) for k in range(TEST, self.n_folds)])
+        place = np.argsort(np.argsort(names))[fold - TEST]
+        is_packed = isinstance(self.sha256, Hashes)
+        images = sortable(self.digests) if is_packed else np.array(self.sha256, dtype=np.str_)
+        order = np.lexsort((place, images))
+        digest = hashlib.sha256()
+        for start in range(0, len(order), _BLOCK):
+            rows = order[start : start + _BLOCK]
+            pairs = zip(self.sha256.take(rows), names[fold[rows] - TEST].tolist(), strict=True)
+            text = "\n".join([f"{sha256} {k}" for sha256, k in pairs])
+            digest.update(f"\n{text}".encode() if start else text.encode())
+        return digest.hexdigest()
+
+    def _lines(self) -> Iterator[str]:
+        """What the fingerprint covers of some images after others, a line of JSON each."""
+        classes = [json.dumps(name) for name in self.class_names]
+        for start in range(0, self.n_images, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            n = len(self.labels[rows])
+            groups = ["null"] * n if self.groups is None else self.groups[rows].tolist()
+            sides = ["null"] * n
+            if self.is_shipped_test is not None:
+                sides = ["true" if is_test else "false" for is_test in self.is_shipped_test[rows]]
+            paths, hashes = map(_quoted, self.paths[rows]), map(_quoted, self.sha256[rows])
+            columns = zip(paths, hashes, self.labels[rows].tolist(), groups, sides, strict=True)
+            yield "".join(
+                [
+                    f"[{p}, {h}, {classes[k]}, {group}, {side}]\n"
+                    for p, h, k, group, side in columns
+                ]
+            )
 
     def _divided(self) -> Int64:
         """The folds, once there are any: without them every image would look unsealed."""
@@ -150,10 +190,15 @@ class ImageTable:
 
 def exact_duplicates(table: ImageTable) -> list[tuple[int, ...]]:
     """Images whose files are byte-identical, one tuple of two or more for each file."""
-    images = defaultdict(list)
-    for image, sha256 in enumerate(table.sha256):
-        images[sha256].append(image)
-    return [tuple(same) for same in images.values() if len(same) > 1]
+    keys = sortable(table.digests)
+    order = np.argsort(keys, kind="stable")
+    begins = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1]))
+    sizes = np.diff(np.append(begins, len(order)))
+    found = [
+        tuple(order[a : a + n].tolist())
+        for a, n in zip(begins[sizes > 1], sizes[sizes > 1], strict=True)
+    ]
+    return sorted(found)
 
 
 def label_conflicts(table: ImageTable) -> list[tuple[int, ...]]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from tuner.arrays import Int64
+from tuner.columns import Texts, hashes_of
 from tuner.config import ColumnsConfig
 from tuner.data.digits import write_digits
 from tuner.data.folder import FOLLOW, LINKED_FOLDER, OUTSIDE_LINK, list_folder
@@ -24,7 +25,7 @@ from tuner.data.labels.rows import LABEL_SUFFIXES, is_label_source
 from tuner.data.layouts import find_masks
 from tuner.data.scan import Scanned, scan
 from tuner.data.seen import DICOM_PATIENT, Range, seen_notes, seen_rule, with_patients
-from tuner.data.small_classes import without_small_classes
+from tuner.data.small_classes import with_sample, without_small_classes
 from tuner.data.sources import Entry, Listing, Problem
 from tuner.errors import DataError
 from tuner.text import some
@@ -45,6 +46,7 @@ def read_image_table(
     follow_links: bool = False,
     min_images: int = 1,
     rest: str | None = None,
+    per_class: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ImageTable:
     """Read all that is known of the images before any network; they are not split yet.
@@ -69,6 +71,7 @@ def read_image_table(
         follow_links: Whether links may lead out of the data folder.
         min_images: Classes of fewer usable images are left out, or join `rest`.
         rest: Class that those join.
+        per_class: Most images of a class, of which so many are drawn; None takes all.
         on_progress: Called with (files done, files in all).
 
     Raises:
@@ -85,6 +88,8 @@ def read_image_table(
         follow_links=follow_links,
     )
     folder, where, listing = _list_source(labels, home=home, include=include, exclude=exclude)
+    if per_class is not None:
+        listing = with_sample(listing, per_class=per_class)
     usable = [entry for entry in listing.entries if not entry.reason]
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()
     scanned = scan(
@@ -208,13 +213,14 @@ def _assemble(listing: Listing, *, root: Path, seen: dict[str, Scanned]) -> Imag
     barred = [Problem(entry.path, entry.reason) for entry in listing.entries if entry.reason]
     return ImageTable(
         root=root,
-        paths=tuple(entry.path for entry in entries),
+        paths=Texts.of(entry.path for entry in entries),
         labels=_places([entry.label for entry in entries]),
         class_names=class_names,
-        sha256=tuple(seen[entry.path].sha256 for entry in entries),
+        sha256=hashes_of([seen[entry.path].sha256 for entry in entries]),
         groups=_places(groups) if groups else None,
         is_shipped_test=np.array(sides, dtype=np.bool_) if sides else None,
         problems=(*listing.problems, *barred),
+        drawn=listing.drawn,
         notes=(
             *listing.notes,
             *_case_notes(class_names),

@@ -1,8 +1,11 @@
-"""Classes of too few images: left out, or one class of their own."""
+"""Classes of too few images, left out or made one; and of too many, of which some are drawn."""
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tuner.data.sources import Listing
@@ -43,3 +46,49 @@ def without_small_classes(listing: Listing, *, min_images: int, rest: str | None
         if rest is not None or entry.label not in small
     ]
     return replace(listing, entries=tuple(entries), notes=(*listing.notes, note))
+
+
+def with_sample(listing: Listing, *, per_class: int) -> Listing:
+    """The listing with so many images of each larger class, drawn by the hash of their paths.
+
+    So nothing that is left out is ever opened, the draw is the same on every machine, and new
+    images reorder no others. Recall of a class is estimated as well as by so many images of it;
+    what depends on how frequent classes are (accuracy, precision, F1, MCC) is that of the sample.
+
+    Args:
+        listing: Entries with a reason are not counted, and stay.
+        per_class: Most images of a class.
+    """
+    usable = defaultdict(list)
+    for entry in listing.entries:
+        if not entry.reason:
+            usable[entry.label].append(entry.path)
+    drawn = {label: n for label, paths in sorted(usable.items()) if (n := len(paths)) > per_class}
+    if not drawn:
+        return listing
+    kept = {
+        path
+        for label in drawn
+        for path in heapq.nsmallest(
+            per_class, usable[label], key=lambda path: hashlib.sha256(path.encode()).digest()
+        )
+    }
+    entries = tuple(
+        e for e in listing.entries if e.reason or e.label not in drawn or e.path in kept
+    )
+    notes = (*listing.notes, f"{drawn_sentence(drawn)} ({per_class:,} images of each)")
+    return replace(listing, entries=entries, notes=notes, drawn=tuple(drawn.items()))
+
+
+def drawn_sentence(drawn: Mapping[str, int]) -> str:
+    """What a sample means for every number, given how many images there are of each drawn class.
+
+    Empty where there is none.
+    """
+    if not drawn:
+        return ""
+    who = some([f"{label!r} (of {n:,})" for label, n in drawn.items()], n=8)
+    return (
+        f"a sample was drawn of {who}: recalls and their intervals hold for all images, while "
+        "accuracy, precision, F1 and MCC are those of the sample"
+    )

@@ -67,11 +67,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """Entries of a source with what was noticed while listing."""
+    """Entries of a source with what was noticed while listing.
+
+    Attributes:
+        entries: Images, not yet opened.
+        problems: Files and folders left out.
+        notes: What a reader should know, in sentences.
+        drawn: Classes of which only some images were taken, with how many there are.
+    """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    drawn: tuple[tuple[str, int], ...] = ()
 
 
 @functools.cache

@@ -9,40 +9,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby, islice
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tuner.arrays import Float32, UInt8
+from tuner.arrays import Float32, Int64, UInt8
 from tuner.config import AugmentationConfig
-from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.images import read_bytes, read_image_bytes
 from tuner.errors import DataError
 from tuner.features.bank import FeatureBank
 from tuner.features.engines.engine import Engine
-from tuner.features.views import affine_matrix, keras_transform, view_key, view_parameters
+from tuner.features.views import affine_matrix, keras_transform, view_parameters
+from tuner.features.wanted import ViewOf, Wanted, names_of
 from tuner.home.listener import Progress
 
 _CHUNK_ROWS = 512
 _BATCHES_AHEAD = 4
 
 
-class ViewOf(NamedTuple):
-    """One row to extract: a file, its hash, the view, and how the file is read."""
-
-    path: Path
-    sha256: str
-    view: int
-    rule: PixelRule = EACH_FILE
-
-    def key(self, augmentation: AugmentationConfig) -> str:
-        """Its name in the bank."""
-        return view_key(self.sha256, self.view, augmentation=augmentation, rule=self.rule)
-
-
 OnProgress = Callable[[Progress], None]
-_Item = TypeVar("_Item")
+_Rows = TypeVar("_Rows", bound=Sequence[ViewOf])
 
 
 def fill_bank(
@@ -94,20 +80,22 @@ def missing_chunks(
     *,
     augmentation: AugmentationConfig,
     batch_size: int,
-) -> list[list[ViewOf]]:
+) -> list[Wanted]:
     """The rows that the bank lacks, as the chunks in which they are written.
 
     Whoever computes a chunk, and with whatever others, its features are the same.
     """
-    rows = {w.key(augmentation): w for w in wanted}
-    missing = bank.missing(list(rows))
+    rows = Wanted.of(wanted)
+    missing = np.flatnonzero(bank.lacks(rows.names(augmentation)))
+    file = rows.file_number()
+    # The same view of the same bytes once, at its first place.
+    _, first = np.unique(
+        file[missing] * (rows.view.max(initial=0) + 1) + rows.view[missing], return_index=True
+    )
+    missing = missing[np.sort(first)]
     # A chunk is a whole number of batches, so that only the last one of each part is padded.
     chunk_rows = batch_size * max(1, _CHUNK_ROWS // batch_size)
-    return [
-        [rows[key] for key in chunk]
-        for part in _parts(missing, rows)
-        for chunk in _slices(part, chunk_rows)
-    ]
+    return [chunk for part in _parts(rows, missing, file) for chunk in _slices(part, chunk_rows)]
 
 
 def fill_chunks(
@@ -122,7 +110,7 @@ def fill_chunks(
 ) -> int:
     """Compute and write chunks (`missing_chunks`); returns the number of rows computed."""
     total, start, done = sum(map(len, chunks)), time.monotonic(), 0
-    batches = [part for chunk in chunks for part in _slices(chunk, batch_size)]
+    batches = (part for chunk in chunks for part in _slices(chunk, batch_size))
     decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
     writer = ThreadPoolExecutor(1, thread_name_prefix="write")
     try:
@@ -138,8 +126,8 @@ def fill_chunks(
                 on_progress(Progress(done, total, time.monotonic() - start))
             if written:
                 written.result()
-            keys = [row.key(augmentation) for row in chunk]
-            written = writer.submit(bank.add, keys, np.concatenate(blocks))
+            names = names_of(chunk, augmentation)
+            written = writer.submit(bank.add, names, np.concatenate(blocks))
         if written:
             written.result()
     finally:
@@ -149,13 +137,13 @@ def fill_chunks(
     return done
 
 
-def _parts(missing: Sequence[str], rows: dict[str, ViewOf]) -> tuple[list[str], list[str]]:
+def _parts(rows: Wanted, missing: Int64, file: Int64) -> tuple[Wanted, Wanted]:
     """Images before views, whose batches alone are resampled; all views of a file together."""
     # By place among all rows, not the missing ones: chunks then are the same after a kill.
-    place = {sha256: i for i, sha256 in enumerate(dict.fromkeys(w.sha256 for w in rows.values()))}
-    originals = [key for key in missing if rows[key].view == 0]
-    views = [key for key in missing if rows[key].view > 0]
-    return originals, sorted(views, key=lambda key: (place[rows[key].sha256], rows[key].view))
+    view, place = rows.view[missing], file[missing]
+    views = np.flatnonzero(view > 0)
+    views = views[np.lexsort((view[views], place[views]))]
+    return rows.take(missing[view == 0]), rows.take(missing[views])
 
 
 class _Batch(NamedTuple):
@@ -235,6 +223,6 @@ def _ahead(items: Iterator[list[_Read]], depth: int) -> Iterator[list[_Read]]:
         started.extend(islice(items, 1))
 
 
-def _slices(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+def _slices(items: _Rows, size: int) -> Iterator[_Rows]:
     for start in range(0, len(items), size):
-        yield items[start : start + size]
+        yield items[start : start + size]  # type: ignore[misc]  # a slice is of the same kind

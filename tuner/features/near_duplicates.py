@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tuner.arrays import Float32, Int64
 from tuner.data.image_table import ImageTable
 from tuner.data.near_duplicates.find import NearDuplicates, find_near_duplicates
-from tuner.features.extract import ViewOf
+from tuner.features.bank_index import RowNames
 from tuner.features.source import FeatureSource
+from tuner.features.wanted import Wanted, of_table
 
 
-def images_themselves(table: ImageTable, images: Int64 | None = None) -> list[ViewOf]:
+def images_themselves(table: ImageTable, images: Int64 | None = None) -> Wanted:
     """Images as rows of the bank, without views; all of them, or some by their number.
 
     The sealed ones, too: no label is asked.
     """
-    chosen = range(table.n_images) if images is None else images
-    return [ViewOf(table.root / table.paths[i], table.sha256[i], 0, table.rule) for i in chosen]
+    return of_table(table, np.arange(table.n_images) if images is None else images)
 
 
 def has_features(source: FeatureSource, table: ImageTable) -> bool:
     """Whether the bank holds every image itself, the sealed ones too."""
-    return not source.bank.missing(_keys(source, table))
+    return not source.bank.lacks(_names(source, table)).any()
 
 
 def compare_images(source: FeatureSource, table: ImageTable) -> NearDuplicates:
@@ -33,8 +35,8 @@ def compare_images(source: FeatureSource, table: ImageTable) -> NearDuplicates:
 
 def features_of(source: FeatureSource, table: ImageTable) -> Float32:
     """Features of the images themselves, float32 (n_images, n_features), out of the bank."""
-    return source.bank.read(_keys(source, table))
+    return source.bank.read(_names(source, table))
 
 
-def _keys(source: FeatureSource, table: ImageTable) -> list[str]:
-    return [row.key(source.config.augmentation) for row in images_themselves(table)]
+def _names(source: FeatureSource, table: ImageTable) -> RowNames:
+    return images_themselves(table).names(source.config.augmentation)

@@ -10,7 +10,7 @@ from keras import ops
 from tuner.arrays import Float32, UInt8
 from tuner.config import AugmentationConfig
 from tuner.features.backbone import apply_views
-from tuner.features.extract import ViewOf, read_pixels
+from tuner.features.extract import read_pixels
 from tuner.features.source import FeatureSource
 from tuner.features.views import (
     ViewParameters,
@@ -18,6 +18,7 @@ from tuner.features.views import (
     keras_transform,
     view_parameters,
 )
+from tuner.features.wanted import ViewOf
 
 _BATCH = 32  # images a pass
 _MIRROR = ViewParameters(0.0, 0.0, 0.0, 1.0, 1.0, is_flipped=True)

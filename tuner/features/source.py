@@ -18,14 +18,9 @@ from tuner.features.engines.engine import (
     settled,
     words_of,
 )
-from tuner.features.extract import (
-    OnProgress,
-    ViewOf,
-    fill_bank,
-    fill_chunks,
-    missing_chunks,
-)
+from tuner.features.extract import OnProgress, fill_bank, fill_chunks, missing_chunks
 from tuner.features.own_backbone import check_size
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import ResolvedWeights
 from tuner.files import turn
 from tuner.home import Home

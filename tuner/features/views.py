@@ -77,13 +77,20 @@ def view_key(
     sha256: str, view: int, *, augmentation: AugmentationConfig, rule: PixelRule = EACH_FILE
 ) -> str:
     """Name of (image, view) in the feature bank; view 0 is the same for all settings."""
+    return sha256 + view_ending(view, augmentation=augmentation, rule=rule)
+
+
+def view_ending(
+    view: int, *, augmentation: AugmentationConfig, rule: PixelRule = EACH_FILE
+) -> str:
+    """What follows the hash of the file in `view_key`, the same for all files."""
     read = f":{rule.name}" if rule.name else ""
     if view == 0:
-        return f"{sha256}:0{read}"
+        return f":0{read}"
     settings = augmentation.model_dump(mode="json", exclude={"cap", "policy"})
     # Keys that came later say nothing where they change nothing: banks of before stay valid.
     for name, value in _AS_BEFORE.items():
         if settings[name] == value:
             del settings[name]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return f"{sha256}:{view}:{digest[:16]}{read}"
+    return f":{view}:{digest[:16]}{read}"

@@ -31,6 +31,7 @@ from tuner.errors import DataError, StudyError
 from tuner.files import write_whole
 from tuner.home import Home
 from tuner.home.images_csv import write_images
+from tuner.home.records import LARGE
 from tuner.home.seal import write_seal
 from tuner.home.study_folder import StudyFolder, check_whole
 from tuner.versions import git_state, package_versions
@@ -61,6 +62,7 @@ def read_images(
         follow_links=config.data.follow_links,
         min_images=config.data.min_images,
         rest=config.data.rest,
+        per_class=config.data.sample.per_class if config.data.sample else None,
         on_progress=on_progress,
     )
     folder = StudyFolder(home.studies / config.name)
@@ -251,6 +253,10 @@ def create_study_folder(
         "id": secrets.token_hex(16),  # tells two homes apart that began the same study at once
         **about,
     }
+    if config.records.predictions == "auto" and table.n_images * table.n_classes > LARGE:
+        facts["predictions"] = "best"  # earlier studies keep all, and say nothing of it
+    if table.drawn:
+        facts["drawn"] = dict(table.drawn)
     write_whole(folder.path / "about.json", json.dumps(facts, indent=1))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from pydantic import TypeAdapter
 
 from tuner.arrays import Float32
 from tuner.errors import StudyError
-from tuner.files import listed, write_whole
+from tuner.files import write_whole
 from tuner.home.baselines import TITLES
 from tuner.home.stored import reason_of
 from tuner.setting import Setting
@@ -30,6 +31,7 @@ from tuner.setting import Setting
 Kind = Literal["trial", "baseline", "confirm"]
 State = Literal["complete", "pruned", "failed"]
 
+LARGE = 100_000 * 20  # images × classes: predictions of one record beyond it take over 5 MB
 _SCHEMA = 1
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError)
 
@@ -132,7 +134,13 @@ def title_of(name: str) -> str:
     return f"#{int(number)}" if number.isdigit() else name
 
 
-def save_record(folder: Path, record: Record, *, log_prob: NDArray[np.floating] | None) -> None:
+def save_record(
+    folder: Path,
+    record: Record,
+    *,
+    log_prob: NDArray[np.floating] | None,
+    is_half: bool = False,
+) -> None:
     """Write a record; the JSON is renamed into place last and makes it exist.
 
     Args:
@@ -140,17 +148,43 @@ def save_record(folder: Path, record: Record, *, log_prob: NDArray[np.floating] 
         record: The record.
         log_prob: Log probabilities of the images that the record counts, (n_images,
             n_classes), in the order of the study's images; None when there are none.
+        is_half: Whether they are kept in half precision (`halved`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / f"{record.name}.npz"
     if log_prob is not None:
-        write_whole(table, _npz(log_prob))
+        write_whole(table, _npz(halved(log_prob) if is_half else log_prob.astype(np.float32)))
     else:
         table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
     text = json.dumps(
         asdict(record) | {"params": record.params.as_dict()}, indent=1, allow_nan=False
     )
     write_whole(folder / f"{record.name}.json", text)
+
+
+def halved(log_prob: NDArray[np.floating]) -> NDArray[np.float16]:
+    """The same in half precision, three digits each, with the same class predicted everywhere.
+
+    Where rounding would let another class lead, that one goes below by the least step there is.
+
+    Args:
+        log_prob: (n_images, n_classes).
+    """
+    least = np.finfo(np.float16).min
+    is_unknown = np.isneginf(log_prob)
+    half = np.where(is_unknown, -np.inf, np.maximum(log_prob, least)).astype(np.float16)
+    rows, best = np.arange(len(half)), log_prob.argmax(axis=1)
+    rows = rows[half.argmax(axis=1) != best]
+    lead = half[rows, best[rows]][:, None]
+    below = np.minimum(half[rows], np.nextafter(lead, np.float16(-np.inf)))
+    below[np.arange(len(rows)), best[rows]] = lead[:, 0]
+    half[rows] = below
+    return half
+
+
+def drop_predictions(folder: Path, name: str) -> None:
+    """Keep a record without its predictions."""
+    (folder / f"{name}.npz").unlink(missing_ok=True)
 
 
 def remove_record(folder: Path, name: str) -> None:
@@ -194,8 +228,16 @@ def _check(record: Record, *, name: str) -> None:
         raise ValueError("a score is not finite")
 
 
-def load_records(folder: Path) -> list[Record]:
-    """All records of a study: baselines, then trials by number, then confirm runs."""
+Stamped = dict[str, tuple[tuple[int, int], Record]]  # by file, with its size and time
+
+
+def load_records(folder: Path, *, known: Stamped | None = None) -> list[Record]:
+    """All records of a study: baselines, then trials by number, then confirm runs.
+
+    Args:
+        folder: Where they lie.
+        known: Those that were read before; what has changed since is read again, and put in.
+    """
     kinds: list[Kind] = ["baseline", "trial", "confirm"]
     # Not by time: baselines of one batch start at once, and a kill may turn their order round.
     baselines = [f"baseline-{name}" for name in TITLES]
@@ -205,7 +247,31 @@ def load_records(folder: Path) -> list[Record]:
         place = places.get(record.name, record.number or 0)
         return kinds.index(record.kind), place, record.started_s, record.name
 
-    return sorted((load_record(path) for path in listed(folder, "*.json")), key=order)
+    before = {} if known is None else known
+    return sorted((_load_changed(entry, before) for entry in _files(folder)), key=order)
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    """JSON files of a folder; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name.endswith(".json")]
+    except FileNotFoundError:
+        return []
+    return [entry for entry in found if not entry.name.startswith(".")]
+
+
+def _load_changed(entry: os.DirEntry[str], known: Stamped) -> Record:
+    """A record, read again only if its file has changed: there may be ten thousand."""
+    try:
+        status = entry.stat()
+    except OSError as error:
+        raise _damaged(Path(entry.path), error) from error
+    stamp = status.st_size, status.st_mtime_ns
+    before = known.get(entry.name)
+    if before is None or before[0] != stamp:
+        before = known[entry.name] = stamp, load_record(Path(entry.path))
+    return before[1]
 
 
 def load_log_prob(folder: Path, name: str) -> Float32 | None:
@@ -259,5 +325,5 @@ _RECORD = TypeAdapter(Record)
 
 def _npz(log_prob: NDArray[np.floating]) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, log_prob=np.asarray(log_prob, dtype=np.float32))
+    np.savez_compressed(stream, log_prob=log_prob)
     return stream.getvalue()

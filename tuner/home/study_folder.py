@@ -20,18 +20,21 @@ from tuner.config import StudyConfig, load_stored
 from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.decoding.rule import PixelRule
 from tuner.data.image_table import ImageTable
+from tuner.data.small_classes import drawn_sentence
 from tuner.errors import StudyError
 from tuner.files import held, listed, sweep
 from tuner.home import Home
 from tuner.home.images_csv import read_images
-from tuner.home.records import Record, load_records
+from tuner.home.records import Record, Stamped, load_records
 from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
-# Keys that studies of the first version do not hold.
+# Keys, and blocks, that studies of the first version do not hold.
+_YOUNGER_BLOCKS = {"records"}
 _YOUNGER = {
     ("training", "mode"),
     ("data", "range"),
+    ("data", "sample"),
     ("backbone", "engine"),
     ("backbone", "model"),
     ("augmentation", "policy"),
@@ -51,6 +54,7 @@ class _About(BaseModel):
     problems: list[list[str]] = []
     decode: str = OLD_DECODE
     range: tuple[float, float] | None = None
+    drawn: dict[str, int] = {}
 
 
 _ABOUT = TypeAdapter(_About)
@@ -65,6 +69,7 @@ class StudyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known: Stamped = {}
 
     @property
     def name(self) -> str:
@@ -118,6 +123,11 @@ class StudyFolder:
         return list(self.about["class_names"])
 
     @property
+    def sample_sentence(self) -> str:
+        """Which classes are a drawn part of what there is; empty where none is."""
+        return drawn_sentence(self.about.get("drawn") or {})
+
+    @property
     def decode(self) -> str:
         """What the study's features were made from, by name; of one to come, what they will be."""
         return str(self.about.get("decode", OLD_DECODE)) if self.exists else DECODE
@@ -151,12 +161,12 @@ class StudyFolder:
             raise StudyError(what, where=str(path), do=RESTORE) from error
 
     def records(self) -> list[Record]:
-        """All records on disk: baselines, trials by number, confirm runs.
+        """All records on disk: baselines, trials by number, confirm runs; each is read once.
 
         Raises:
             StudyError: If one is damaged, or counts other classes than the study's.
         """
-        records = load_records(self.records_path)
+        records = load_records(self.records_path, known=self._known)
         for record in records:
             if fault := _fault(record, n_classes=len(self.class_names)):
                 raise StudyError(
@@ -248,6 +258,8 @@ def _lost_key(text: str, config: StudyConfig) -> str:
     stored: dict[str, Any] = yaml.safe_load(text)
     for block, values in config.model_dump().items():
         known = stored.get(block)
+        if block not in stored and block in _YOUNGER_BLOCKS:
+            continue
         if block not in stored or (isinstance(values, dict) and not isinstance(known, dict)):
             return block
         for key in values if isinstance(values, dict) else ():

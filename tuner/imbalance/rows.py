@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tuner.arrays import Int64
+from tuner.columns import sortable
 
 Policy = Literal["shared", "minority"]  # of `augmentation.policy`: who is shown as views
 
@@ -26,10 +27,11 @@ def view_order(sha256: Sequence[str], *, view_seed: int) -> Int64:
     The order is that of a hash of (view seed, file hash), so a cut-off last view favours no
     file name, and adding images never reorders the others.
     """
-    keys = [hashlib.sha256(f"{view_seed}:{digest}".encode()).hexdigest() for digest in sha256]
-    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+    salt = f"{view_seed}:".encode()
+    digests = b"".join([hashlib.sha256(salt + own.encode()).digest() for own in sha256])
+    keys = sortable(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32))
     rank = np.empty(len(keys), dtype=np.int64)
-    rank[order] = np.arange(len(keys))
+    rank[np.argsort(keys, kind="stable")] = np.arange(len(keys))
     return rank
 
 

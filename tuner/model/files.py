@@ -49,7 +49,7 @@ class Trained:
         if self.backbone is not None:
             paths, rule = [file.path for file in files], ground.table.rule
             return file_features(self.backbone, paths, image_px=config.data.image_px, rule=rule)
-        return ground.source.bank.read([file.key(config.augmentation) for file in files])
+        return ground.source.bank.read(files.names(config.augmentation))
 
 
 def write_model(export: Export, model: Trained, ground: Ground, target: Path) -> float:

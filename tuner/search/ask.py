@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.config import StudyConfig
 from tuner.home.records import trial_name
 from tuner.search.samplers import make_sampler
-from tuner.search.state import Asked, Search, n_ended, n_finished
+from tuner.search.state import Asked, Search, look, n_ended, n_finished
 from tuner.setting import Setting
 from tuner.training.bank.compiled import is_cpu
 
@@ -76,7 +76,8 @@ def queue_again(search: Search, frozen: FrozenTrial, *, attempt: int) -> None:
 
 def waiting_trials(search: Search) -> list[FrozenTrial]:
     """Trials queued to be trained again."""
-    return search.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    past, trials = look(search.study)
+    return [trial for trial in trials[past.n :] if trial.state == TrialState.WAITING]
 
 
 def origin(frozen: FrozenTrial) -> int:

@@ -14,8 +14,9 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from tuner.home.listener import Epoch
-from tuner.home.records import Record, remove_record, save_record, trial_name
+from tuner.home.records import Record, remove_record, trial_name
 from tuner.search.ask import asked_params, queue_again
+from tuner.search.keep import keep
 from tuner.search.state import Asked, Search, n_finished
 from tuner.search.tell import TakenOverError, tell
 from tuner.setting import Setting
@@ -81,7 +82,7 @@ def finish(
             environment=search.environment,
             started_s=started_s,
         )
-        save_record(search.folder.records_path, record, log_prob=outcome.log_prob)
+        keep(search, record, log_prob=outcome.log_prob)
         records.append(record)
     kept = []
     for asked, record in zip(batch, records, strict=True):

@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileOpenLock
 
 from tuner.errors import StudyError
 from tuner.files import turn
 from tuner.home import Home
+from tuner.search.compact import CompactJournal
 from tuner.search.database import is_shared, open_database
 
 
@@ -29,7 +30,10 @@ def open_storage(home: Home, url: str | None = None) -> BaseStorage:
         home.path.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(home.journal)
         _drop_cut_line(home.journal, lock)
-        return JournalStorage(JournalFileBackend(str(home.journal), lock))
+        journal = CompactJournal(home.journal, lock)
+        storage = JournalStorage(journal)
+        journal.keep(storage)
+        return storage
     except Exception as error:  # a journal that was edited raises whatever its parser does
         raise StudyError(
             f"Optuna's store cannot be opened: {error}",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import StudyError
+from tuner.search.state import DONE, N_GOOD, best_of, look
+
+_MOST = 250  # finished trials that TPE looks at
 
 
 def make_sampler(
@@ -38,7 +44,7 @@ def make_sampler(
         return _PlacedQMC(seed, place, space)
     if name == "random":
         return optuna.samplers.RandomSampler(seed=key)
-    return optuna.samplers.TPESampler(seed=key)
+    return _BoundedTPE(seed=key)
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:
@@ -62,6 +68,60 @@ def unfit_pruner(sampler: str, pruner: str) -> str:
         "sampler 'gp' learns from complete trials only and draws at random until there are ten: "
         f"pruner '{pruner}' keeps most of them from it; better search.pruner: none"
     )
+
+
+class _BoundedTPE(optuna.samplers.TPESampler):
+    """Optuna's TPE on the best trials and the newest ones, so that an ask costs the same for ever.
+
+    TPE parts the trials into a few good ones, 25 at most, and the others, and looks at all of
+    them. Up to `_MOST` trials it is Optuna's own; beyond, the good ones are the same and the
+    newest stand for the others, which Optuna gives less weight the older they are.
+    """
+
+    def __init__(self, *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._seen: optuna.Study | None = None  # a sampler lives for one ask
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._part(study), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._part(study), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, distribution: Any
+    ) -> Any:
+        return super().sample_independent(self._part(study), trial, param_name, distribution)
+
+    def _part(self, study: optuna.Study) -> optuna.Study:
+        self._seen = self._seen or bounded(study)
+        return self._seen
+
+
+def bounded(study: optuna.Study) -> optuna.Study:
+    """The study; where it has many finished trials, a copy that has the best and the newest."""
+    past, trials = look(study)
+    present = [trial for trial in trials[past.n :] if trial.state in DONE]
+    if past.n_done + len(present) <= _MOST:
+        return study
+    done = (trial for trial in reversed(trials) if trial.state in DONE)
+    newest = list(islice(done, _MOST - N_GOOD))
+    running = (trial for trial in trials[past.n :] if trial.state == TrialState.RUNNING)
+    kept = {trial.number: trial for trial in (*best_of(past, present), *newest, *running)}
+    part = [kept[number] for number in sorted(kept)]
+
+    def of_part(
+        deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        return [trial for trial in part if states is None or trial.state in states]
+
+    found = copy.copy(study)
+    found._get_trials = of_part  # type: ignore[method-assign]  # all that TPE asks a study for
+    return found
 
 
 class _PlacedQMC(optuna.samplers.QMCSampler):

@@ -186,7 +186,7 @@ def predictions_of(folder: StudyFolder, trial: Trial) -> pd.DataFrame:
         raise ValueError(f"{trial.name} has no predictions")
     table, names = folder.images, trial.class_names
     frame = pd.DataFrame(np.exp(log_prob), columns=[f"probability/{name}" for name in names])
-    frame.insert(0, "path", [table.paths[i] for i in table.search])
+    frame.insert(0, "path", list(table.paths.take(table.search)))
     frame.insert(1, "class", [names[table.labels[i]] for i in table.search])
     frame.insert(2, "predicted", [names[k] for k in log_prob.argmax(axis=1)])
     frame.insert(3, "fold", table.fold[table.search])

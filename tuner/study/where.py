@@ -12,8 +12,9 @@ from tuner.home import Home
 
 if TYPE_CHECKING:
     from tuner.features.device import Device
-    from tuner.features.extract import OnProgress, ViewOf
+    from tuner.features.extract import OnProgress
     from tuner.features.source import FeatureSource
+    from tuner.features.wanted import ViewOf
 
 
 @dataclass(frozen=True)

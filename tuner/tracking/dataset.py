@@ -24,7 +24,7 @@ def dataset_input(folder: StudyFolder) -> Any:
     images = folder.images
     frame = pd.DataFrame(
         {
-            "path": images.paths,
+            "path": list(images.paths),
             "class": [folder.class_names[k] for k in images.labels],
             "fold": np.where(images.is_test, "test", images.fold.astype(str)),
         }

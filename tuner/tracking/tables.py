@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tuner.arrays import Float32
+from tuner.arrays import Float32, Int64
 from tuner.data.image_table import ImageTable
 from tuner.home.records import Record, load_log_prob
 from tuner.home.study_folder import StudyFolder
 
+_BLOCK = 2**14  # images
 _DIGITS = 4  # the study's folder keeps the probabilities whole
 
 
@@ -52,25 +53,34 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
             f"probabilities of shape {log_prob.shape} for {len(rows)} images "
             f"and {images.n_classes} classes"
         )
+    has_fold = record.kind != "confirm"
+    names = ["path", "class", *(["fold"] if has_fold else []), "predicted", "is_right"]
+    names += [f"probability: {name}" for name in class_names]
+    parts = [f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":[']
+    for start in range(0, len(rows), _BLOCK):  # a row is many objects, while it is no text yet
+        block = slice(start, start + _BLOCK)
+        data = _predictions_of(images, rows[block], log_prob[block], has_fold=has_fold)
+        parts += [",", json.dumps(data, separators=(",", ":"))[1:-1]]
+    del parts[1:2]  # no comma before the first
+    return "".join([*parts, "]}"])
+
+
+def _predictions_of(
+    images: ImageTable, rows: Int64, log_prob: Float32, *, has_fold: bool
+) -> list[tuple[Any, ...]]:
+    """Lines of the table for some images."""
+    class_names = images.class_names
     is_known: list[bool] = (log_prob.max(axis=1) > -np.inf).tolist()
     predicted, true = log_prob.argmax(axis=1).tolist(), images.labels[rows].tolist()
-    columns: dict[str, list[Any]] = {
-        "path": [images.paths[i] for i in rows],
-        "class": [class_names[k] for k in true],
-        **({} if record.kind == "confirm" else {"fold": images.fold[rows].tolist()}),
-        "predicted": [
-            class_names[k] if known else None for k, known in zip(predicted, is_known, strict=True)
-        ],
-        "is_right": [
-            k == t if known else None
-            for k, t, known in zip(predicted, true, is_known, strict=True)
-        ],
-    }
-    probability = np.round(np.exp(log_prob.astype(np.float64)), _DIGITS)
-    for k, name in enumerate(class_names):
-        columns[f"probability: {name}"] = probability[:, k].tolist()
-    table = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
-    return json.dumps(table, separators=(",", ":"))
+    columns: list[Iterable[Any]] = [
+        images.paths.take(rows),
+        [class_names[k] for k in true],
+        *([images.fold[rows].tolist()] if has_fold else []),
+        [class_names[k] if known else None for k, known in zip(predicted, is_known, strict=True)],
+        [k == t if known else None for k, t, known in zip(predicted, true, is_known, strict=True)],
+        *np.round(np.exp(log_prob.T.astype(np.float64)), _DIGITS).tolist(),
+    ]
+    return list(zip(*columns, strict=True))
 
 
 class RunFile(NamedTuple):

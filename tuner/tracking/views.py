@@ -7,6 +7,7 @@ address. The form is its own, read by its script; one that does not know a key i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ ALL_RUNS = "tuner-all"
 SHORT_LIST = "tuner-baselines"
 
 _RUNS = "tags.`tuner.kind` != 'study' AND tags.`tuner.kind` != 'confirm'"
+_MOST_RUNS = 1000  # a page draws its charts from; with more it takes long
 _CLASSES = 6  # the rarest ones have charts in view, the others in sections that are closed
 _COLUMNS = (
     4  # of classes in the table, which MLflow sorts by name: all on a screen of 1,440 pixels
@@ -55,7 +57,7 @@ def saved_views(
     """
     rarest = [names[k] for k in np.argsort(folder.images.search_counts, kind="stable")[:_CLASSES]]
     began_ms = min((round(record.started_s * 1000) for record in records), default=0)
-    views = {ALL_RUNS: ("All runs of the search", _RUNS)}
+    views = {ALL_RUNS: _search_view(records)}
     best = winner(list(records))
     shown = [r.name for r in records if r.kind == "baseline" or (best and r.name == best.name)]
     ids = ", ".join(f"'{run_ids[name]}'" for name in shown if name in run_ids)
@@ -72,6 +74,17 @@ def saved_views(
         )
         for key, (name, chosen) in views.items()
     }
+
+
+def _search_view(records: Sequence[Record]) -> tuple[str, str]:
+    """Name and filter of the view of a search; of many runs it shows the best, and says so."""
+    shown = [record for record in records if record.kind != "confirm"]
+    if len(shown) <= _MOST_RUNS:
+        return "All runs of the search", _RUNS
+    recalls = sorted((r.scores.get("macro_recall", 0.0) for r in shown), reverse=True)
+    least = math.floor(recalls[_MOST_RUNS - 1] * 1e6) / 1e6  # MLflow's filter takes plain numbers
+    name = f"The best {_MOST_RUNS:,} of {len(shown):,} runs"
+    return name, f"{_RUNS} AND metrics.`macro_recall` >= {least:f}"
 
 
 def _state(chosen: str, rarest: Sequence[str], *, is_short: bool) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from tuner.config import StudyConfig
 from tuner.data.image_table import ImageTable
 from tuner.features.bank import BankRows, FeatureBank
 from tuner.features.device import free_bytes
-from tuner.features.extract import ViewOf
-from tuner.features.views import view_key
+from tuner.features.wanted import Wanted, of_table
 from tuner.home.baselines import baselines
 from tuner.imbalance.rows import Policy, training_turns, view_order, views_needed
 from tuner.training.images.batches import LiveImages
@@ -158,27 +157,20 @@ def rows_to_extract(
     *,
     n_classes: int,
     other_folds: Sequence[Int64] = (),
-) -> list[ViewOf]:
+) -> Wanted:
     """Every (file, view) that the search needs, images first, then view 1, and so on."""
-    chosen = images.search
-    wanted = _views_by_row(config, images, n_classes=n_classes, other_folds=other_folds)
-    return [
-        ViewOf(root / images.paths[i], images.sha256[i], view, images.rule)
-        for i, view in ((chosen[place], view) for place, view in wanted)
-    ]
+    place, view = _views_by_row(config, images, n_classes=n_classes, other_folds=other_folds)
+    return of_table(images, images.search[place], view, root=root)
 
 
 def _views_by_row(
     config: StudyConfig, images: ImageTable, *, n_classes: int, other_folds: Sequence[Int64]
-) -> list[tuple[int, int]]:
-    """(place, view) of each row of the feature matrix: images first, then view 1, and so on."""
+) -> tuple[Int64, Int64]:
+    """Place and view of each row of the feature matrix: images first, then view 1, and so on."""
     labels, fold = images.labels[images.search], images.fold[images.search]
     views = views_wanted(config, labels, fold, n_classes=n_classes, other_folds=other_folds)
-    return [
-        (place, view)
-        for view in range(int(views.max()) + 1)
-        for place in np.flatnonzero(views >= view).tolist()
-    ]
+    places = [np.flatnonzero(views >= view) for view in range(int(views.max()) + 1)]
+    return np.concatenate(places), np.repeat(np.arange(len(places)), [*map(len, places)])
 
 
 def load_inputs(
@@ -197,23 +189,21 @@ def load_inputs(
     """
     chosen = images.search
     labels, fold = images.labels[chosen], images.fold[chosen]
-    sha256 = [images.sha256[i] for i in chosen]
-    wanted = _views_by_row(config, images, n_classes=len(class_names), other_folds=other_folds)
-    place_of, view_of = np.array(wanted, dtype=np.int64).T
-    row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int64)
-    row_of[place_of, view_of] = np.arange(len(wanted))
-    in_bank = wanted if live is None else wanted[: len(chosen)]
-    augmentation, rule = config.augmentation, images.rule
-    rows = bank.open_rows(
-        [view_key(sha256[i], view, augmentation=augmentation, rule=rule) for i, view in in_bank]
+    place_of, view_of = _views_by_row(
+        config, images, n_classes=len(class_names), other_folds=other_folds
     )
+    row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int64)
+    row_of[place_of, view_of] = np.arange(len(place_of))
+    in_bank = slice(len(place_of) if live is None else len(chosen))
+    wanted = of_table(images, chosen[place_of[in_bank]], view_of[in_bank])
+    rows = bank.open_rows(wanted.names(config.augmentation))
     inputs = Inputs(
         X=_in_memory(rows),
         y=labels[place_of],
         row_of=row_of,
         labels=labels,
         fold=fold,
-        rank=view_order(sha256, view_seed=config.augmentation.view_seed),
+        rank=view_order(images.sha256.take(chosen), view_seed=config.augmentation.view_seed),
         class_names=class_names,
         steps=_steps(fold, batch_size=config.training.batch_size),
         rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
@@ -242,12 +232,8 @@ def with_live(
     """
     place, view = np.nonzero(inputs.row_of >= 0)
     rows = np.argsort(inputs.row_of[place, view])
-    files = [
-        ViewOf(live.root / images.paths[i], images.sha256[i], 0, images.rule)
-        for i in images.search
-    ]
     found = LiveImages(
-        files=files,
+        files=of_table(images, images.search, root=live.root),
         row_place=place[rows],
         row_view=view[rows],
         image_px=config.data.image_px,

@@ -13,8 +13,8 @@ from PIL import Image
 from tuner.config import AugmentationConfig
 from tuner.data.images import read_image
 from tuner.errors import DataError
-from tuner.features.extract import ViewOf
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
+from tuner.features.wanted import ViewOf
 from tuner.training.head import Head, RowOrder
 from tuner.training.images.batches import Batches, Draws, LiveImages
 from tuner.training.losses import focal_terms

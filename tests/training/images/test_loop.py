@@ -15,8 +15,9 @@ from tuner.errors import DataError
 from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, build_backbone
 from tuner.features.bank import FeatureBank
-from tuner.features.extract import ViewOf, fill_bank
+from tuner.features.extract import fill_bank
 from tuner.features.views import view_key
+from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
 from tuner.imbalance.rows import training_turns, view_order
 from tuner.training.bank.folds import train_trials

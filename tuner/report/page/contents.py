@@ -170,6 +170,8 @@ def read_contents(folder: StudyFolder, *, root: Path | None) -> Contents:
     confirmation = _noted(lambda: load_confirmation(folder), "confirmation.json", notes)
     free = _noted(lambda: read_free(folder.path), "free.json", notes)
     n_classes = len(folder.class_names)
+    if folder.sample_sentence:
+        notes.append(folder.sample_sentence)
     if any(len(baseline.matrix) != n_classes for baseline in free or []):
         notes.append(f"free.json is not of {n_classes} classes")
         free = None

@@ -308,8 +308,8 @@ def _leak_costs(
     chosen = some_groups(table.labels, joined)
     few = replace(
         table,
-        paths=tuple(table.paths[i] for i in chosen),
-        sha256=tuple(table.sha256[i] for i in chosen),
+        paths=table.paths.take(chosen),
+        sha256=table.sha256.take(chosen),
         labels=table.labels[chosen],
         is_grouped=True,
     )

@@ -182,6 +182,6 @@ def caption_of(drawn: ViewParameters) -> str:
 
 
 def _file(table: ImageTable, image: int, view: int) -> Any:
-    from tuner.features.extract import ViewOf
+    from tuner.features.wanted import ViewOf
 
     return ViewOf(table.root / table.paths[image], table.sha256[image], view, table.rule)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tuner.arrays import Float32, Int64, UInt8
 from tuner.config import AugmentationConfig
 from tuner.errors import TunerError
-from tuner.features.extract import ViewOf, read_pixels
+from tuner.features.extract import read_pixels
 from tuner.features.views import affine_matrix, keras_transform, view_parameters
+from tuner.features.wanted import ViewOf
 from tuner.training.head import Head, RowOrder
 
 _IDENTITY = np.array([1, 0, 0, 0, 1, 0, 0, 0], dtype=np.float32)

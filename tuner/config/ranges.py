@@ -1,4 +1,4 @@
-"""What a study searches of each hyperparameter, once its number of classes is known."""
+"""What a study searches, once the number of its classes is known."""
 
 from __future__ import annotations
 
