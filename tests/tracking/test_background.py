@@ -294,21 +294,27 @@ def test_recording_gives_way_to_training_and_to_nothing_else(study, troubles):
 
     class Asked(Diary):
         def open_study(self, folder):
-            nice.setdefault("beside training", []).append(own())
+            nice.setdefault("at the start", []).append(own())
             super().open_study(folder)
+
+        def record(self, folder, record):
+            nice.setdefault("beside training", []).append(own())
+            super().record(folder, record)
 
         def close_study(self, folder, *, is_finished):
             nice.setdefault("at the end", []).append(own())
             super().close_study(folder, is_finished=is_finished)
 
-    before = own()
+    before, record = own(), study.add(number=0)
     inner = Asked()
     recorder = background(inner, troubles)
     for _ in range(2):
         inner.notes.clear()
         recorder.open_study(study.folder)
-        until(lambda: inner.notes == ["open"])
+        recorder.record(study.folder, record)
+        until(lambda: inner.notes == ["open", record.name])
         recorder.close_study(study.folder, is_finished=True)
-        assert inner.notes == ["open", "finished"]
-    assert nice == {"beside training": [15, 15], "at the end": [before, before]}
+        assert inner.notes == ["open", record.name, "finished"]
+    assert nice["at the start"] == nice["at the end"] == [before, before]
+    assert nice["beside training"] == [15, 15]
     assert own() == before

@@ -136,8 +136,6 @@ class BackgroundRecorder:
         self._worker.start()
 
     def _work(self, predecessor: threading.Thread | None, gives_way: bool) -> None:
-        if gives_way:
-            _give_way()
         if predecessor is not None:
             predecessor.join()
         me = threading.current_thread()
@@ -152,6 +150,8 @@ class BackgroundRecorder:
                 if not self._tasks:  # `close_study` did not wait
                     continue
                 task, folder = next(iter(self._tasks.items()))
+            if gives_way and task.do != "open":  # which others wait for: it holds a lock
+                _give_way()
             fault = self._attempt(task, folder)
             if fault is not None:
                 self._say(folder, short_reason(fault))
