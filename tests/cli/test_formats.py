@@ -18,8 +18,8 @@ def test_a_model_leaves_in_another_format_and_classifies(tuner, tmp_path) -> Non
     photos = write_photos(tmp_path)
     done = tuner("export", model, "--format", "onnx", "--images", photos / "a.png")
     assert done.code == 0, done.err
-    assert "onnx written to" in done.err
-    assert "its probabilities differ from Keras by at most" in " ".join(done.err.split())
+    assert "onnx written to" in done.out
+    assert "its probabilities differ from Keras by at most" in " ".join(done.out.split())
     assert "tuner predict" in done.out
     found = [tuner("predict", model.with_suffix(s), photos) for s in (".onnx", ".keras")]
     rows = [list(csv.DictReader(io.StringIO(one.out))) for one in found]
@@ -47,6 +47,6 @@ def test_what_cannot_be_meant_says_what_to_write(tuner, words, what, do) -> None
     """A command line of two minds is one message with exit code 2."""
     done = tuner("export", *words)
     assert done.code == 2
-    said = " ".join(done.err.split())
+    said = " ".join(done.out.split())
     assert what in said
     assert do in said

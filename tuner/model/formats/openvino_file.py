@@ -11,6 +11,7 @@ import numpy as np
 
 from tuner.arrays import Float32, UInt8
 from tuner.features.engines.silent import load_openvino
+from tuner.files import put
 from tuner.model.formats.names import CARD, PIXELS, PROBABILITIES
 
 _PLACE = ["tuner", CARD]  # in rt_info
@@ -24,8 +25,8 @@ def embed(path: Path, card: str) -> None:
     """Put the card into a model that Keras exported, and give its output a name."""
     ov = load_openvino()
     exported = path.with_name(f"exported-{path.name}")
-    path.replace(exported)
-    path.with_suffix(".bin").replace(exported.with_suffix(".bin"))
+    put(path, exported)
+    put(path.with_suffix(".bin"), exported.with_suffix(".bin"))
     model = ov.Core().read_model(exported)
     model.set_rt_info(card, _PLACE)
     model.output(0).get_tensor().set_names({PROBABILITIES})
