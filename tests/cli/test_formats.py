@@ -47,6 +47,6 @@ def test_what_cannot_be_meant_says_what_to_write(tuner, words, what, do) -> None
     """A command line of two minds is one message with exit code 2."""
     done = tuner("export", *words)
     assert done.code == 2
-    said = " ".join(done.out.split())
+    said = " ".join(done.err.split())
     assert what in said
     assert do in said
