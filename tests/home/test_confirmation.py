@@ -137,6 +137,6 @@ def test_the_chosen_setting_was_compared_with_cross_entropy(changed):
 
 
 def test_the_form_has_no_default_for_what_was_found():
-    """Only the number of the schema is filled in where a confirmation is built."""
+    """Filled in are the number of the schema, and the decision where no costs were asked for."""
     required = {name for name, field in Confirmation.model_fields.items() if field.is_required()}
-    assert set(Confirmation.model_fields) - required == {"schema_"}
+    assert set(Confirmation.model_fields) - required == {"schema_", "decision"}

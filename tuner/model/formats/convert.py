@@ -60,7 +60,7 @@ def convert(
     np.savez(place / _PICTURES, *pictures)
     (place / "card.json").write_text(card, "utf-8")
     if calibration is not None:
-        np.save(place / _CALIBRATION, calibration)
+        np.save(place / _CALIBRATION, calibration, allow_pickle=False)
     names, small = ",".join(form.name for form in forms), ",".join(precisions)
     paths = os.pathsep.join(filter(None, sys.path))
     on_processor = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -78,7 +78,8 @@ def convert(
             where=str(model),
             do="the .keras file is whole; see docs/model.md for what each format needs",
         )
-    return np.load(place / _PROBABILITIES), json.loads((place / _FAULTS).read_text("utf-8"))
+    faults = json.loads((place / _FAULTS).read_text("utf-8"))
+    return np.load(place / _PROBABILITIES, allow_pickle=False), faults
 
 
 def _convert_as_told(model: str, folder: str, names: str, precisions: str) -> None:
@@ -92,10 +93,10 @@ def _convert_as_told(model: str, folder: str, names: str, precisions: str) -> No
     import keras
 
     loaded = keras.saving.load_model(model, compile=False, safe_mode=True)
-    with np.load(place / _PICTURES) as pictures:
+    with np.load(place / _PICTURES, allow_pickle=False) as pictures:
         # Called before it is exported: a model that was never called has no inputs for ONNX.
         found = [np.asarray(loaded(pictures[k][None], training=False))[0] for k in pictures.files]
-    np.save(place / _PROBABILITIES, np.stack(found))
+    np.save(place / _PROBABILITIES, np.stack(found), allow_pickle=False)
     card = (place / "card.json").read_text("utf-8")
     for form in forms:
         for precision in ("", *filter(None, precisions.split(","))):
@@ -120,7 +121,7 @@ def _write_small(loaded: Any, form: Form, path: Path, precision: str, card: str)
         shift_bias,
     )
 
-    calibration = np.load(path.parent / _CALIBRATION)
+    calibration = np.load(path.parent / _CALIBRATION, allow_pickle=False)
     if form.name == "litert":
         options = litert_options(precision)
         loaded.export(str(path), format=form.name, verbose=False, **options)
