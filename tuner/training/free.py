@@ -5,6 +5,7 @@ Logistic regression and nearest class mean on the features need no search and no
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -41,7 +42,9 @@ def fit_logistic_regression(features: Float32, labels: Int64) -> Predict:
     scaler = StandardScaler().fit(features)
     model = LogisticRegression(C=_C, class_weight="balanced", max_iter=1000)
     # BLAS threads spin while they wait for each other: on two busy cores 12 times the seconds.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        # In float32 no smaller loss may be found before the slope is as small as asked.
+        warnings.filterwarnings("ignore", message=r"lbfgs failed .* \(status=2\)")
         model.fit(scaler.transform(features), labels)
     is_binary = len(model.classes_) == 2  # scikit-learn then has one column of logits
 
