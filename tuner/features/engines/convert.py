@@ -41,14 +41,6 @@ def frozen_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> A
     """
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
-    return tf.function(_frozen(model, before), autograph=False, input_signature=signature)
-
-
-def _frozen(model: Any, before: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The model as a function to be traced, whose weights become constants of the graph."""
-    import tensorflow as tf
-
     parts = (model.trainable_variables, model.non_trainable_variables)
     values = [[ops.convert_to_numpy(v) for v in part] for part in parts]
 
@@ -57,7 +49,8 @@ def _frozen(model: Any, before: Callable[[Any], Any]) -> Callable[[Any], Any]:
         found, _ = model.stateless_call(*constants, before(pixels), training=False)
         return ops.cast(found, "float32")
 
-    return apply
+    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
+    return tf.function(apply, autograph=False, input_signature=signature)
 
 
 def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape: Shape) -> None:
@@ -67,7 +60,9 @@ def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape:
         BankError: If the model cannot be written, or not be made on TensorFlow.
     """
     if keras.backend.backend() == "tensorflow":
-        place.write_bytes(_graph_bytes(model, before, shape))
+        graph = frozen_graph(model, before, shape=shape).get_concrete_function().graph
+        place.write_bytes(graph.as_graph_def().SerializeToString())
+        del graph
         give_back_memory()
         return
     copy = place.with_suffix(".keras")
@@ -97,17 +92,6 @@ def give_back_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def _graph_bytes(model: Any, before: Callable[[Any], Any], shape: Shape) -> bytes:
-    """The graph, serialized; a traced function would stay in memory with its weights."""
-    import tensorflow as tf
-
-    apply = _frozen(model, before)
-    with tf.Graph().as_default() as graph:
-        apply(tf.compat.v1.placeholder(tf.float32, shape, name="pixels"))
-    found: bytes = graph.as_graph_def().SerializeToString()
-    return found
 
 
 _BACKBONE = "tuner.features.backbone"
