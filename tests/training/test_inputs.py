@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import fields
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -182,7 +181,8 @@ def test_every_multiplier_finds_its_rows(search: Search) -> None:
     parts = [np.flatnonzero(inputs.fold != k) for k in range(inputs.n_folds)] + [everything]
     places, views = np.nonzero(inputs.row_of >= 0)
     place_of = dict(zip(inputs.row_of[places, views], places, strict=True))
-    for part, multiplier, policy in itertools.product(parts, range(9), get_args(Policy)):
+    policies = {search.config.augmentation.policy, "minority"}  # the published recipe's own
+    for part, multiplier, policy in itertools.product(parts, range(9), policies):
         found = inputs.training_rows(part, multiplier=multiplier, capped=True, policy=policy)
         for rows in np.atleast_2d(found):
             assert (rows >= 0).all()

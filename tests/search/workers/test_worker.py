@@ -355,6 +355,7 @@ def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back(
         with pytest.raises(KeyboardInterrupt):
             run_worker(search, storage)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # one that is left would end this process
         signal.signal(signal.SIGALRM, before)
     states = [t.state.name for t in search.study.trials if "baseline" not in t.user_attrs]
     assert states == ["FAIL", "WAITING"]
