@@ -346,7 +346,7 @@ def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back(
 
     def while_asking(name: str, epoch: Any, value: float) -> None:
         if name.startswith("trial"):
-            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            signal.setitimer(signal.ITIMER_REAL, 2.0)  # when the query surely runs
             storage.scoped_session().execute(sqlalchemy.text("select pg_sleep(30)"))
 
     listener.epoch_ended = while_asking  # type: ignore[method-assign]
