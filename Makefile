@@ -10,7 +10,9 @@ KILLS ?= 60
 # Processes that share the tests, a file at a time: each imports TensorFlow anew and holds it in
 # memory, so more are worth it only where there are more processors.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A process that dies ends the run: pytest-xdist would wait for its tests for ever.
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+  --max-worker-restart 0
 
 .PHONY: demo test quick endure audit lint clean help
 

@@ -33,6 +33,7 @@ from tuner.search.workers.worker import join_study, run_worker
 from tuner.training.trial import Trainer
 
 ROOT = Path(__file__).parents[3]
+_ALONE = "TUNER_TEST_ALONE"
 ASKED_BY_HAND = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 
 
@@ -332,7 +333,36 @@ def test_a_database_that_goes_away_ends_a_worker_with_one_message(
     assert "start the same command again" in str(caught.value)
 
 
-def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back(
+def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back() -> None:
+    """A preempted worker leaves its parameters to the others at once, whatever it was at.
+
+    In a process of its own: one that the tests share was once lost to the interrupt (SIGSEGV).
+    """
+    test = f"{__file__}::test_alone_an_interrupt_gives_the_trial_back"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            test,
+        ],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if "XDIST" not in k} | {_ALONE: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.skipif(_ALONE not in os.environ, reason="run by the test before, in a process")
+def test_alone_an_interrupt_gives_the_trial_back(
     shared: Small, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A preempted worker leaves its parameters to the others at once, whatever it was at."""
