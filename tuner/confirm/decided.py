@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tuner.arrays import Int64
 from tuner.confirm.sealed import SealedImages
 from tuner.decision.demands import Demands
-from tuner.decision.fit import demands_as_plain, own_predictions
+from tuner.decision.fit import demands_as_plain, fit_to
 from tuner.decision.judged import Standing, as_plain, change, standing
-from tuner.decision.rule import RULE, DecisionRule, check_met, fit_rule
+from tuner.decision.rule import RULE, DecisionRule
 from tuner.evaluation.cost import Estimate
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
@@ -31,11 +31,7 @@ def rule_of(folder: StudyFolder, setting: Record, demands: Demands) -> DecisionR
         StudyError: If the setting has no predictions.
         ExportError: If no decision meets the floors.
     """
-    table, log_prob = folder.images, own_predictions(folder, setting)
-    labels = table.labels[table.search]
-    fitted = fit_rule(log_prob, labels, demands)
-    check_met(fitted, log_prob, labels, demands, folder.class_names)
-    return fitted.rule
+    return fit_to(folder, setting, demands)[1].rule
 
 
 def judge_rule(

@@ -23,7 +23,7 @@ from tuner.home.baselines import PLAIN, TITLES
 from tuner.home.free import FREE_TITLES
 from tuner.home.listener import Epoch, Listener
 from tuner.home.recorder import Recorder
-from tuner.home.records import Record, load_log_prob, load_record, save_record
+from tuner.home.records import Record, load_record, need_log_prob, save_record
 from tuner.home.study_folder import StudyFolder
 from tuner.imbalance.adjustment import adjust_logits
 from tuner.search.ask import trials_at_once
@@ -264,11 +264,8 @@ def predictions_of(confirming: Confirming, record: Record) -> Float32:
     Raises:
         StudyError: If there are none.
     """
-    found = load_log_prob(confirming.folder.records_path, record.name)
-    if found is None:
-        raise StudyError(
-            f"the predictions of {record.name} are missing",
-            where=str(confirming.folder.records_path / f"{record.name}.npz"),
-            do=f"restore the file, or delete {record.name}.json to train it again",
-        )
-    return found
+    return need_log_prob(
+        confirming.folder.records_path,
+        record.name,
+        do=f"restore the file, or delete {record.name}.json to train it again",
+    )

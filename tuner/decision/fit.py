@@ -11,9 +11,8 @@ from tuner.arrays import Float64, Int64
 from tuner.decision.demands import Demands
 from tuner.decision.judged import Standing, as_plain, change, standing, unseen_decisions
 from tuner.decision.rule import Fitted, check_met, fit_rule
-from tuner.errors import StudyError
 from tuner.evaluation.cost import Estimate
-from tuner.home.records import Record, load_log_prob
+from tuner.home.records import Record, need_log_prob
 from tuner.home.study_folder import StudyFolder
 from tuner.training.adjusted import fold_priors
 
@@ -81,12 +80,10 @@ def fit_decision(
         StudyError: If the record has no predictions.
         ExportError: If no decision meets the floors.
     """
-    log_prob = own_predictions(folder, record, tau=tau)
     table, names = folder.images, folder.class_names
     labels, fold = table.labels[table.search], table.fold[table.search]
     groups = None if table.groups is None else table.groups[table.search]
-    fitted = fit_rule(log_prob, labels, demands)
-    check_met(fitted, log_prob, labels, demands, names)
+    log_prob, fitted = fit_to(folder, record, demands, tau=tau)
     before, after = log_prob.argmax(axis=1), unseen_decisions(log_prob, labels, fold, demands)
 
     def stands(predicted: Int64) -> Standing:
@@ -104,19 +101,30 @@ def fit_decision(
     )
 
 
-def own_predictions(folder: StudyFolder, record: Record, *, tau: float | None = None) -> Float64:
-    """Out-of-fold log probabilities of a record, float64 (n_images, n_classes), adjusted by tau.
+def fit_to(
+    folder: StudyFolder, record: Record, demands: Demands, *, tau: float | None = None
+) -> tuple[Float64, Fitted]:
+    """The out-of-fold log probabilities of a record, (n_images, n_classes), and a rule for them.
 
     Raises:
         StudyError: If the record has none.
+        ExportError: If no decision meets the floors.
     """
-    log_prob = load_log_prob(folder.records_path, record.name)
-    if log_prob is None:
-        raise StudyError(
-            f"the predictions of {record.name} are missing, so no decision can be fitted to them",
-            where=str(folder.records_path / f"{record.name}.npz"),
-            do="restore the file",
-        )
+    log_prob, table = _own_predictions(folder, record, tau=tau), folder.images
+    labels = table.labels[table.search]
+    fitted = fit_rule(log_prob, labels, demands)
+    check_met(fitted, log_prob, labels, demands, folder.class_names)
+    return log_prob, fitted
+
+
+def _own_predictions(folder: StudyFolder, record: Record, *, tau: float | None) -> Float64:
+    """Out-of-fold log probabilities, float64 (n_images, n_classes), adjusted by tau."""
+    log_prob = need_log_prob(
+        folder.records_path,
+        record.name,
+        so=", so no decision can be fitted to them",
+        do="restore the file",
+    )
     found = np.asarray(log_prob, dtype=np.float64)
     if tau:
         found -= tau * np.log(fold_priors(record, folder.images.fold[folder.images.search]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.arrays import Float64, Int64
+from tuner.arrays import Int64
 from tuner.decision.demands import Demands
 from tuner.decision.rule import fit_rule
 from tuner.evaluation.cost import Estimate, costs_of, mean_interval, recall_intervals
@@ -108,13 +108,3 @@ def as_plain(part: Standing | Estimate | None) -> Any:
     if part is None:
         return None
     return asdict(part) | {"cost": as_plain(part.cost)}
-
-
-def floors_of(values: Mapping[str, float], class_names: Sequence[str]) -> dict[int, float]:
-    """Floors by number from floors by name."""
-    return {class_names.index(name): float(floor) for name, floor in values.items()}
-
-
-def costs_in(values: Any) -> Float64 | None:
-    """Costs from plain values."""
-    return None if values is None else np.array(values, dtype=np.float64)

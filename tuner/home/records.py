@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ from pydantic import TypeAdapter
 
 from tuner.arrays import Float32
 from tuner.errors import StudyError
-from tuner.files import write_whole
+from tuner.files import listed, write_whole
 from tuner.home.baselines import TITLES
 from tuner.home.stored import reason_of
 from tuner.setting import Setting
@@ -248,30 +247,39 @@ def load_records(folder: Path, *, known: Stamped | None = None) -> list[Record]:
         return kinds.index(record.kind), place, record.started_s, record.name
 
     before = {} if known is None else known
-    return sorted((_load_changed(entry, before) for entry in _files(folder)), key=order)
+    return sorted((_load_changed(path, before) for path in listed(folder, "*.json")), key=order)
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
-    """JSON files of a folder; none where there is no folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if entry.name.endswith(".json")]
-    except FileNotFoundError:
-        return []
-    return [entry for entry in found if not entry.name.startswith(".")]
-
-
-def _load_changed(entry: os.DirEntry[str], known: Stamped) -> Record:
+def _load_changed(path: Path, known: Stamped) -> Record:
     """A record, read again only if its file has changed: there may be ten thousand."""
     try:
-        status = entry.stat()
+        status = path.stat()
     except OSError as error:
-        raise _damaged(Path(entry.path), error) from error
+        raise _damaged(path, error) from error
     stamp = status.st_size, status.st_mtime_ns
-    before = known.get(entry.name)
+    before = known.get(path.name)
     if before is None or before[0] != stamp:
-        before = known[entry.name] = stamp, load_record(Path(entry.path))
+        before = known[path.name] = stamp, load_record(path)
     return before[1]
+
+
+def need_log_prob(folder: Path, name: str, *, so: str = "", do: str) -> Float32:
+    """`load_log_prob` of a record that cannot do without.
+
+    Args:
+        folder: Where the records lie.
+        name: Of the record.
+        so: What cannot be done without, in words that continue the sentence.
+        do: What the reader may do.
+
+    Raises:
+        StudyError: If it has none, or they are damaged.
+    """
+    found = load_log_prob(folder, name)
+    if found is None:
+        what = f"the predictions of {name} are missing{so}"
+        raise StudyError(what, where=str(folder / f"{name}.npz"), do=do)
+    return found
 
 
 def load_log_prob(folder: Path, name: str) -> Float32 | None:

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
-from tuner.errors import StudyError
 from tuner.evaluation.metrics import METRICS, confusion_matrix
 from tuner.home.free import ADJUSTED, TUNED
-from tuner.home.records import Record, load_log_prob
+from tuner.home.records import Record, need_log_prob
 from tuner.home.study_folder import StudyFolder
 from tuner.imbalance.adjustment import choose_tau, effective_prior
 
@@ -51,13 +50,12 @@ def tau_of(folder: StudyFolder, record: Record) -> float:
     Raises:
         StudyError: If the record has no predictions.
     """
-    log_prob = load_log_prob(folder.records_path, record.name)
-    if log_prob is None:
-        raise StudyError(
-            f"the predictions of {record.name} are missing, so no tau can be chosen",
-            where=str(folder.records_path / f"{record.name}.npz"),
-            do="restore the file, or name the strength: --tau 1",
-        )
+    log_prob = need_log_prob(
+        folder.records_path,
+        record.name,
+        so=", so no tau can be chosen",
+        do="restore the file, or name the strength: --tau 1",
+    )
     table, chosen = folder.images, folder.images.search
     taus = tuned_taus(
         record,
