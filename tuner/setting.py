@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 from tuner.imbalance.rows import Policy
@@ -124,10 +124,13 @@ class Setting:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, the policy only where it is not the study's."""
-        found = asdict(self)
-        if self.augmentation_policy is None:
-            del found["augmentation_policy"]
-        return found
+        own = {"augmentation_policy": self.augmentation_policy}
+        return self.searched | (own if self.augmentation_policy else {})
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """Values of the searched hyperparameters by name, in their order."""
+        return {name: getattr(self, name) for name in HYPERPARAMETERS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -148,5 +151,5 @@ class Setting:
         """Short form for tables and run names, ``γ1.80 α0.40 ×3 balanced``."""
         return " ".join(
             f"{h.symbol}{value:.2f}" if h.kind == "real" else f"{h.symbol}{value}"
-            for h, value in ((h, getattr(self, name)) for name, h in HYPERPARAMETERS.items())
+            for h, value in zip(HYPERPARAMETERS.values(), self.searched.values(), strict=True)
         )

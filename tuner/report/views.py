@@ -13,6 +13,7 @@ from tuner.errors import StudyError
 from tuner.evaluation.comparison import RecallDifference, macro_recall_difference
 from tuner.home.records import Record, load_log_prob
 from tuner.home.study_folder import StudyFolder
+from tuner.search.space import is_own
 
 _LEAST_PAIRS = 3
 _SPAN_GAMMA = 5.0  # of the ranges, so that gamma and alpha count alike
@@ -60,13 +61,10 @@ def views_effect(folder: StudyFolder, records: Sequence[Record]) -> ViewsEffect 
     Raises:
         StudyError: If predictions are damaged.
     """
-    augmentation = folder.config.augmentation
     complete = [
         r
         for r in records
-        if r.kind != "confirm"
-        and r.state == "complete"
-        and r.params.augmentation_policy in (None, augmentation.policy)
+        if r.kind != "confirm" and r.state == "complete" and is_own(r.params, folder.config)
     ]
     plain = [r for r in complete if not r.params.augmentation_multiplier]
     used = [r for r in complete if r.params.augmentation_multiplier]
@@ -83,7 +81,7 @@ def views_effect(folder: StudyFolder, records: Sequence[Record]) -> ViewsEffect 
         labels=folder.images.labels[folder.images.search],
         n_classes=len(folder.class_names),
     )
-    return ViewsEffect(gain, len(pairs), augmentation)
+    return ViewsEffect(gain, len(pairs), folder.config.augmentation)
 
 
 def views_sentence(folder: StudyFolder, records: Sequence[Record]) -> str:

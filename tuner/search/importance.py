@@ -78,7 +78,7 @@ def importances(records: Sequence[Record], config: StudyConfig) -> Importances |
     for record in used:
         trial = create_trial(
             value=record.value,
-            params={name: record.params.as_dict()[name] for name in space},
+            params=record.params.searched,
             distributions=dict(space),
         )
         study.add_trial(trial)

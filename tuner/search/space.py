@@ -24,7 +24,7 @@ def distributions(config: StudyConfig, *, n_classes: int) -> dict[str, BaseDistr
 
 def is_inside(params: Setting, space: Mapping[str, BaseDistribution]) -> bool:
     """Whether a sampler of this space could have suggested the setting."""
-    values = params.as_dict()
+    values = params.searched
     return all(_contains(space[name], values[name]) for name in space)
 
 

@@ -100,7 +100,7 @@ def _add(
         create_trial(
             state=state,
             value=record.value if state != TrialState.FAIL else None,
-            params={name: record.params.as_dict()[name] for name in search.space},
+            params=record.params.searched,
             distributions=dict(search.space),
             intermediate_values=dict(enumerate(_reports(search, record))),
             constraints=record.constraints or None,

@@ -15,7 +15,6 @@ from tuner.evaluation.intervals import macro_recall_standard_error
 from tuner.home.records import Record, load_log_prob
 from tuner.home.study_folder import StudyFolder
 from tuner.notebook import page, paragraph, table
-from tuner.setting import HYPERPARAMETERS
 
 _SHOWN = 10  # settings in a notebook
 
@@ -166,7 +165,7 @@ def _row(trial: Trial) -> Mapping[str, Any]:
         "kind": record.kind,
         "number": record.number,
         "state": record.state,
-        **{name: getattr(record.params, name) for name in HYPERPARAMETERS},
+        **record.params.searched,
         "value": record.value,
         **record.scores,
         **{f"recall/{name}": value for name, value in recalls.items()},

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from tuner.arrays import Bool, Float32
+from tuner.training.free import fit_logistic_regression
 
-_C = 0.01  # of standardised features, as that of the free baselines
 _PARTS = 2
 
 Probe = Callable[[Float32], Bool]  # features to whether each row is taken for a view
@@ -31,18 +28,15 @@ class Told(NamedTuple):
 
 
 def fit_probe(images: Float32, views: Float32) -> Probe:
-    """A logistic regression that tells views from images.
+    """A logistic regression that tells views from images, as the free baseline tells classes.
 
     Args:
         images: Features of images, float32 (n_images, n_features).
         views: Features of a view of each, of the same shape.
     """
-    scaler = StandardScaler().fit(np.concatenate([images, views]))
-    model = LogisticRegression(C=_C, max_iter=1000)
-    is_view = np.repeat([False, True], [len(images), len(views)])
-    with threadpool_limits(limits=1, user_api="blas"):
-        model.fit(scaler.transform(np.concatenate([images, views])), is_view)
-    return lambda X: np.asarray(model.predict(scaler.transform(X)), dtype=bool)
+    is_view = np.repeat(np.arange(2), [len(images), len(views)])
+    predict = fit_logistic_regression(np.concatenate([images, views]), is_view)
+    return lambda X: np.asarray(predict(X).argmax(axis=1) == 1)
 
 
 def tell_views(images: Float32, views: Float32) -> Told:

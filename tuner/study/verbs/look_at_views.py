@@ -124,21 +124,21 @@ def _ask(
     config: StudyConfig, table: ImageTable, source: FeatureSource
 ) -> tuple[Told, list[Mirrored]]:
     from tuner.features.shown_views import mirrored_features
+    from tuner.features.wanted import of_table
     from tuner.training.view_probe import tell_views
 
     chosen = some_of_each_class(table, view_seed=config.augmentation.view_seed)
-    files = [[_file(table, i, view) for i in chosen] for view in (0, 1)]
-    source.fill([*files[0], *files[1]])
-    keys = [[file.key(config.augmentation) for file in part] for part in files]
-    images, views = (source.bank.read(part) for part in keys)
-    turned = mirrored_features(source, files[0])
+    rows = of_table(table, np.tile(chosen, 2), np.repeat([0, 1], len(chosen)))
+    source.fill(rows)
+    images, views = np.split(source.bank.read(rows.names(config.augmentation)), 2)
+    turned = mirrored_features(source, rows[: len(chosen)])
     return tell_views(images, views), changed_by_mirror(images, turned, table.labels[chosen])
 
 
 def some_of_each_class(table: ImageTable, *, view_seed: int) -> Int64:
     """Images outside the test, as many of each class as there is room for, in order of views."""
     search = table.search
-    rank = view_order([table.sha256[i] for i in search], view_seed=view_seed)
+    rank = view_order(table.sha256.take(search), view_seed=view_seed)
     room = max(_LEAST_OF_CLASS, _IMAGES // table.n_classes)
     ordered = search[np.argsort(rank)]
     parts = [ordered[table.labels[ordered] == k][:room] for k in range(table.n_classes)]
@@ -147,6 +147,7 @@ def some_of_each_class(table: ImageTable, *, view_seed: int) -> Int64:
 
 def _draw(config: StudyConfig, table: ImageTable, sheet: Path) -> None:
     from tuner.features.shown_views import drawn_for, pictures_of
+    from tuner.features.wanted import of_table
     from tuner.report.figures.view_sheet import ShownViews, save_views
 
     augmentation, rows = config.augmentation, []
@@ -154,7 +155,8 @@ def _draw(config: StudyConfig, table: ImageTable, sheet: Path) -> None:
     chosen = some_of_each_class(table, view_seed=augmentation.view_seed)
     for k in rarest:
         image = int(chosen[table.labels[chosen] == k][0])
-        files = [_file(table, image, view) for view in range(_VIEWS_SHOWN + 1)]
+        shown = np.arange(_VIEWS_SHOWN + 1)
+        files = of_table(table, np.full_like(shown, image), shown)
         rows.append(
             ShownViews(
                 f"{table.class_names[k]}: {table.paths[image]}",
@@ -179,9 +181,3 @@ def caption_of(drawn: ViewParameters) -> str:
     shift = f"shifted {100 * drawn.shift_y:.0f} % {100 * drawn.shift_x:.0f} %"
     zoom = f"zoom {drawn.zoom_y:.2f} {drawn.zoom_x:.2f}"
     return f"turned {degrees(drawn.rotation):.0f}°{flip}\n{shift}, {zoom}"
-
-
-def _file(table: ImageTable, image: int, view: int) -> Any:
-    from tuner.features.wanted import ViewOf
-
-    return ViewOf(table.root / table.paths[image], table.sha256[image], view, table.rule)
