@@ -1,8 +1,5 @@
 """Fixtures of all rooms."""
 
-import contextlib
-import ctypes
-import gc
 import os
 import secrets
 from collections.abc import Callable
@@ -44,14 +41,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="module")
 def _memory_given_back():
-    """Free what a file of tests has left: Keras models are rings, which Python collects late.
+    """Free what a file of tests has left.
 
     Without, a process of the tests grew to 8 GB, and two of them to what a machine has.
     """
+    from tuner.process import give_back_memory
+
     yield
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back_memory()
 
 
 _SHARED_WEIGHTS = (

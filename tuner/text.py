@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 NOT_POSIX = (
     "tuner needs Linux or macOS: its locks are those of POSIX\n"
@@ -94,3 +95,32 @@ def some(items: Sequence[str], *, n: int = 3) -> str:
 def command(*words: object) -> str:
     """A command line that can be copied into a shell; a password in it has to be put back."""
     return shlex.join(without_password(str(word)) for word in words)
+
+
+def minus(text: str) -> str:
+    """Text whose hyphens are minus signs, as wide as a plus."""
+    return text.replace("-", "−")
+
+
+def interval_words(value: float, low: float, high: float, form: str = ".3g") -> str:
+    """A number with its interval.
+
+    Example:
+        >>> interval_words(-0.1, -0.31, 0.07, "+.2f")
+        '−0.10 (−0.31 to +0.07)'
+    """
+    return minus(f"{value:{form}} ({low:{form}} to {high:{form}})")
+
+
+def recall_words(row: Mapping[str, Any]) -> str:
+    """Recall of a class with what it rests on.
+
+    Args:
+        row: ``recall``, ``found``, ``of``, ``low``, ``high``.
+
+    Example:
+        >>> recall_words({"recall": 0.944, "found": 17, "of": 18, "low": 0.742, "high": 0.99})
+        '0.94 (17 of 18; 0.74 to 0.99)'
+    """
+    counts, interval = f"{row['found']} of {row['of']}", f"{row['low']:.2f} to {row['high']:.2f}"
+    return f"{row['recall']:.2f} ({counts}; {interval})"

@@ -105,7 +105,7 @@ def test_pixels_in_flight_are_bounded(classifier, photos, monkeypatch):
         return np.zeros((32, 32, 3), np.float32)
 
     monkeypatch.setattr("tuner.model.predict._decode", decode)
-    monkeypatch.setattr("tuner.model.predict._resized", resized)
+    monkeypatch.setattr("tuner.model.predict.as_input", resized)
     monkeypatch.setattr("tuner.model.predict._MOST_PIXELS", 3 * 60 * 90)
     found = list(predict_files(classifier, [str(photos / "a.png")] * 40))
     assert len(found) == 40

@@ -12,7 +12,7 @@ import numpy as np
 
 from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
-from tuner.confirm.decided import judge_rule, rule_key, rule_of
+from tuner.confirm.decided import judge_rule, rule_of
 from tuner.confirm.decision import Choice, choose, judge
 from tuner.confirm.findings import comparison_table, model_table, optimism, retest_table
 from tuner.confirm.retest import (
@@ -42,7 +42,7 @@ from tuner.home.confirmation import (
     load_confirmation,
     save_confirmation,
 )
-from tuner.home.free import FREE_TITLES
+from tuner.home.free import FREE_TITLES, rule_key
 from tuner.home.records import Record, save_record, winner
 from tuner.home.study_folder import StudyFolder
 from tuner.search.importance import importances

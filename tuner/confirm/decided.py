@@ -13,15 +13,12 @@ from tuner.confirm.sealed import SealedImages
 from tuner.decision.demands import Demands
 from tuner.decision.fit import demands_as_plain, fit_to
 from tuner.decision.judged import Standing, as_plain, change, standing
-from tuner.decision.rule import RULE, DecisionRule
+from tuner.decision.rule import DecisionRule
 from tuner.evaluation.cost import Estimate
+from tuner.home.free import rule_key
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
-
-
-def rule_key(setting: str) -> str:
-    """Key of a setting with its rule."""
-    return f"{setting}+{RULE}"
+from tuner.text import interval_words
 
 
 def rule_of(folder: StudyFolder, setting: Record, demands: Demands) -> DecisionRule:
@@ -86,8 +83,8 @@ def sentence(
             kind = "is dearer"
         parts.append(
             f"On the {n_images:,} images of the sealed test the decision rule {kind}: "
-            f"{_told(after.cost)} an image, {_told(before.cost)} without it; "
-            f"{_told(difference, '+.3g')} with its 95 % interval."
+            f"{interval_words(*after.cost)} an image, {interval_words(*before.cost)} without it; "
+            f"{interval_words(*difference, '+.3g')} with its 95 % interval."
         )
     for row in after.recall:
         if "floor" in row:
@@ -101,8 +98,3 @@ def sentence(
                 f"{row['recall']:.3f} ({found})."
             )
     return " ".join(parts)
-
-
-def _told(found: Estimate, form: str = ".3g") -> str:
-    text = f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"
-    return text.replace("-", "−")

@@ -9,7 +9,6 @@ import numpy as np
 from tuner.arrays import Float64, Int64
 from tuner.confirm.decision import Choice, Judgement
 from tuner.confirm.retest import Retest
-from tuner.decision.rule import RULE
 from tuner.evaluation.calibration import calibration
 from tuner.evaluation.comparison import exact_mcnemar, holm
 from tuner.evaluation.intervals import wilson_interval
@@ -22,7 +21,7 @@ from tuner.home.confirmation import (
     Tested,
     Tried,
 )
-from tuner.home.free import FREE_TITLES, TUNED
+from tuner.home.free import FREE_TITLES, RULE, TUNED
 from tuner.home.records import Record
 
 

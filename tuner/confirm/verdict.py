@@ -10,6 +10,7 @@ from tuner.evaluation.comparison import RecallDifference, images_needed
 from tuner.home.baselines import BALANCED, PLAIN, RECIPE, TITLES
 from tuner.home.confirmation import Verdict
 from tuner.home.free import FREE_TITLES
+from tuner.text import minus
 
 _CLASSES_NAMED = 3
 
@@ -78,7 +79,7 @@ def name_of(key: str) -> str:
 
 def points(x: float) -> str:
     """A difference of recalls in points, with its sign."""
-    return f"{100 * x:+.1f}".replace("-", "−")
+    return minus(f"{100 * x:+.1f}")
 
 
 def gain_in_words(gain: float, low: float, high: float) -> str:

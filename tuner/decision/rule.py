@@ -16,7 +16,6 @@ from tuner.decision.floors import raised_costs
 from tuner.errors import ExportError, UsageError
 from tuner.evaluation.metrics import log_softmax
 
-RULE = "decision_rule"  # behind a setting's name and a plus: that setting with its rule
 LEAST_SCORE = 1e-30  # as in the model, so that no sum is 0: float32 ends at 1e-38
 
 

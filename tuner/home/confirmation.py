@@ -20,9 +20,11 @@ from tuner.arrays import Int64
 from tuner.errors import StudyError
 from tuner.files import write_whole
 from tuner.home.baselines import PLAIN
+from tuner.home.free import rule_key
 from tuner.home.stored import UNREADABLE, parse_form, reason_of
 from tuner.home.study_folder import StudyFolder
 from tuner.notebook import page, paragraph, table
+from tuner.text import minus
 
 _FILE = "confirmation.json"
 _PREDICTIONS = "test_predictions.npz"
@@ -266,6 +268,11 @@ class Confirmation(_Part):
     verdict: Verdict
     decision: dict[str, Any] | None = None
 
+    @property
+    def rule_key(self) -> str | None:
+        """Key of the model that is the chosen setting with its decision rule."""
+        return rule_key(self.decision["of"]) if self.decision else None
+
     @model_validator(mode="after")
     def _names_its_models(self) -> Self:
         for key in (self.chosen, PLAIN):
@@ -325,7 +332,7 @@ class Confirmation(_Part):
         for model in models:
             pair = self.test.gain_over(model.key)
             gain = pair and f"{pair.gain:+.3f} ({pair.low:+.3f} to {pair.high:+.3f})"
-            rows.append((model.title, model.macro_recall, _minus(gain or "")))
+            rows.append((model.title, model.macro_recall, minus(gain or "")))
         chosen = [i for i, model in enumerate(models) if model.key == self.chosen]
         header = ("model", "sealed test", "gain of the chosen over it, 95 % interval")
         return table(header, rows, bars={"sealed test": 1.0}, strong=chosen)
@@ -343,11 +350,7 @@ class Confirmation(_Part):
 def _behind(tried: Tried) -> str:
     if not tried.behind:
         return ""
-    return _minus(f"{tried.behind:.3f} ± {tried.behind_standard_error:.3f}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return minus(f"{tried.behind:.3f} ± {tried.behind_standard_error:.3f}")
 
 
 def save_confirmation(

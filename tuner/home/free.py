@@ -22,6 +22,12 @@ _SCHEMA = 1
 
 ADJUSTED = "logit_adjustment_1"
 TUNED = "logit_adjustment_tuned"
+RULE = "decision_rule"  # no baseline; as these, it stands behind a setting's name and a plus
+
+
+def rule_key(setting: str) -> str:
+    """Key of a setting with its decision rule."""
+    return f"{setting}+{RULE}"
 
 
 @dataclass(frozen=True)

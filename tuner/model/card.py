@@ -14,7 +14,7 @@ from tuner.evaluation.intervals import macro_recall_standard_error, wilson_inter
 from tuner.evaluation.metrics import class_table
 from tuner.model.contract import reading
 from tuner.model.export import Export
-from tuner.text import printable
+from tuner.text import interval_words, printable, recall_words
 
 _IMAGENET_LICENCE = (
     "ResNet50 by He et al., MIT licence, as Keras distributes it; trained on ImageNet, whose "
@@ -230,7 +230,7 @@ def _smaller(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     if recall:
         yield from ("", "| class | float32 | this file |", "|---|--:|--:|")
         for before, after in zip(recall["float32"], recall["this"], strict=True):
-            yield f"| {_cell(before['class'])} | {_share(before)} | {_share(after)} |"
+            yield f"| {_cell(before['class'])} | {recall_words(before)} | {recall_words(after)} |"
 
 
 def _recall(card: Mapping[str, Any]) -> Iterator[str]:
@@ -245,8 +245,8 @@ def _recall(card: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|--:|--:|" + ("--:|" if test else "")
     for k, row in enumerate(found["classes"]):
         trained = card["images_per_class"][row["class"]]
-        cells = [_cell(row["class"]), f"{trained:,}", _share(row)]
-        yield "| " + " | ".join([*cells, *([_share(test[k])] if test else [])]) + " |"
+        cells = [_cell(row["class"]), f"{trained:,}", recall_words(row)]
+        yield "| " + " | ".join([*cells, *([recall_words(test[k])] if test else [])]) + " |"
     if card["fine_tuned"]:
         yield ""
         yield (
@@ -271,30 +271,21 @@ def _decision(decision: Mapping[str, Any], *, is_same: bool) -> Iterator[str]:
     )
     yield ""
     if change:
-        then, now = before["cost"], after["cost"]
+        then, now = (interval_words(**part["cost"]) for part in (before, after))
         yield (
-            f"An image costs {_interval(now)}, by the largest probability {_interval(then)}: "
-            f"{_interval(change, '+.3g')}. This holds for classes as frequent as in these images."
+            f"An image costs {now}, by the largest probability {then}: "
+            f"{interval_words(**change, form='+.3g')}. This holds for classes as frequent as in "
+            "these images."
         )
         yield ""
     yield from ("| class | floor | largest probability | decision rule |", "|---|--:|--:|--:|")
     for then, now in zip(before["recall"], after["recall"], strict=True):
         floor = f"{now['floor']:g}" if "floor" in now else ""
-        yield f"| {_cell(now['class'])} | {floor} | {_share(then)} | {_share(now)} |"
+        yield f"| {_cell(now['class'])} | {floor} | {recall_words(then)} | {recall_words(now)} |"
     yield ""
     tested, ask = decision["sealed_test"], "`tuner confirm` with its costs and floors"
     is_told = tested and is_same
     yield tested["sentence"] if is_told else f"Not confirmed on a sealed test: {ask}."
-
-
-def _interval(found: Mapping[str, float], form: str = ".3g") -> str:
-    text = f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
-    return text.replace("-", "−")
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    counts, interval = f"{row['found']} of {row['of']}", f"{row['low']:.2f} to {row['high']:.2f}"
-    return f"{row['recall']:.2f} ({counts}; {interval})"
 
 
 def _setting(params: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from tuner.arrays import Float32, UInt8
 from tuner.data.decoding.resize import DECODE
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
-from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image
+from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image_bytes
 from tuner.errors import DataError, ExportError
 from tuner.model.archive import read_card
 from tuner.model.formats.forms import form_of
@@ -195,7 +195,7 @@ def predict_files(classifier: Classifier, files: Iterable[str]) -> Iterator[Pred
     # A thread for the engine, or it would idle while this one waits for the next files.
     with ThreadPoolExecutor(1, thread_name_prefix="classify") as thread:
         for path, pixels in _decoded_ahead(files, classifier):
-            sized = pixels if isinstance(pixels, str) else _resized(classifier, pixels)
+            sized = pixels if isinstance(pixels, str) else as_input(classifier, pixels)
             part.append((path, sized))
             del pixels  # or it would live until the next one has come
             if len(part) == _BATCH:
@@ -229,7 +229,7 @@ def _decoded_ahead(
     files: Iterable[str], classifier: Classifier
 ) -> Iterator[tuple[str, UInt8 | str]]:
     """Files in their order with their pixels; threads are ahead by a bounded number of pixels."""
-    waiting = ((path, _pixels_of(path)) for path in files)
+    waiting = ((path, _n_pixels(path)) for path in files)
     following = next(waiting, None)
     reads: deque[_Read] = deque()
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode") as pool:
@@ -246,7 +246,7 @@ def _decoded_ahead(
                 yield first.path, first.decoded.result()
 
 
-def _pixels_of(path: str) -> int:
+def _n_pixels(path: str) -> int:
     """Pixels that a file declares; its bytes, which are more, where nobody can read that."""
     try:
         with warnings.catch_warnings():
@@ -258,14 +258,31 @@ def _pixels_of(path: str) -> int:
 
 
 def _decode(path: str, classifier: Classifier) -> UInt8 | str:
-    """Pixels of a file, at its own size where the model is to resize them, or why none."""
-    rule, image_px = classifier.rule, classifier.image_px
+    """`pixels_of` a file, or why there are none."""
     try:
-        if image_px is None:
-            return np.asarray(decode_rgb(read_bytes(Path(path)), name=path, rule=rule))
-        return read_image(Path(path), image_px=image_px, rule=rule)
+        return pixels_of(classifier, read_bytes(Path(path)), name=path)
     except DataError as error:
         return error.what
+
+
+def pixels_of(classifier: Classifier, data: bytes, *, name: str) -> UInt8:
+    """Pixels of a file as a model reads it, at its own size where the model is to resize them.
+
+    Args:
+        classifier: The model.
+        data: Bytes of the file.
+        name: What errors call it.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        DataError: If it is no picture, is damaged or too large.
+    """
+    rule, image_px = classifier.rule, classifier.image_px
+    if image_px is None:
+        return np.asarray(decode_rgb(data, name=name, rule=rule))
+    return read_image_bytes(data, name=name, image_px=image_px, rule=rule)
 
 
 def _predict_batch(classifier: Classifier, part: Sequence[_Sized]) -> list[Prediction]:
@@ -278,7 +295,8 @@ def _predict_batch(classifier: Classifier, part: Sequence[_Sized]) -> list[Predi
     ]
 
 
-def _resized(classifier: Classifier, pixels: UInt8) -> Float32:
+def as_input(classifier: Classifier, pixels: UInt8) -> Float32:
+    """What `classify` takes of `pixels_of` one picture."""
     if classifier.image_px is not None:
         return pixels.astype(np.float32)
     found: Float32 = classifier.resize(pixels[None])[0]

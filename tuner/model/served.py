@@ -9,13 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import keras
 import numpy as np
 
-from tuner.arrays import Float32, UInt8
-from tuner.data.images import decode_rgb, read_bytes, read_image_bytes
+from tuner.arrays import Float32
+from tuner.data.images import read_bytes
 from tuner.errors import DataError
-from tuner.model.predict import Classifier, load_classifier
+from tuner.model.predict import Classifier, as_input, load_classifier, pixels_of
 
 FOLDER = "TUNER_SERVE_FOLDER"
 CODE = Path(__file__).with_name("mlflow_code.py")
@@ -36,10 +35,9 @@ class Served:
 
     def __init__(self, path: Path) -> None:
         self._classifier: Classifier = load_classifier(path, is_compiled=False)
-        self._whole: Any = self._classifier.classify
         self._lock = Lock()
         # Compiled now, not in the first request: a server says that it is ready after this.
-        self._numbers(self._resized(np.zeros((8, 8, 3), dtype=np.uint8)))
+        self._numbers(self._classifier.resize(np.zeros((1, 8, 8, 3), dtype=np.uint8))[0])
 
     @property
     def columns(self) -> list[str]:
@@ -58,26 +56,17 @@ class Served:
             DataError: If it is no picture, is damaged or too large.
         """
         with self._lock:  # which keeps memory at one picture, too
-            probabilities, decides = self._numbers(self._pixels(data, name))
+            pixels = pixels_of(self._classifier, data, name=name)
+            probabilities, decides = self._numbers(as_input(self._classifier, pixels))
         best = int(decides.argmax())
         values: list[Any] = [self._classifier.class_names[best]]
         for numbers in [probabilities, decides][: 2 if self._classifier.answers == "score" else 1]:
             values += [float(numbers[best]), *map(float, numbers)]
         return dict(zip(self.columns, values, strict=True))
 
-    def _pixels(self, data: bytes, name: str) -> Float32:
-        rule, image_px = self._classifier.rule, self._classifier.image_px
-        if image_px is not None:
-            pixels = read_image_bytes(data, name=name, image_px=image_px, rule=rule)
-            return pixels[None].astype(np.float32)
-        return self._resized(np.asarray(decode_rgb(data, name=name, rule=rule)))
-
-    def _resized(self, pixels: UInt8) -> Float32:
-        return np.asarray(keras.ops.convert_to_numpy(self._classifier.resize(pixels[None])))
-
-    def _numbers(self, pixels: Float32) -> tuple[Float32, Float32]:
+    def _numbers(self, picture: Float32) -> tuple[Float32, Float32]:
         """Probabilities, and what decides, (n_classes,) each."""
-        found = [np.asarray(part)[0] for part in self._whole(pixels)]
+        found = [np.asarray(part)[0] for part in self._classifier.classify(picture[None])]
         return found[0], found[-1]
 
 

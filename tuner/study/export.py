@@ -89,6 +89,7 @@ class Export:
         """
         from tuner.model.train import open_test as score_test
         from tuner.model.train import train_again, with_images, with_mode
+        from tuner.study.verbs.formats import write_saved
 
         target = self._target(path)
         forms = check_forms(formats, precisions)
@@ -98,7 +99,7 @@ class Export:
         training = train_again(content, self.home, self.listener, unlike=unlike, stage=fine_tune)
         self._write(content, training, target)
         if SAVED_MODEL in formats:
-            self._write_saved_model(target)
+            write_saved(target, self.listener)
         if forms:
             self._write_formats(target, forms, training.ground, precisions)
         if register:
@@ -118,14 +119,6 @@ class Export:
         say(f"model written to {target}")
         say(f"  read back; on real files its probabilities differ by at most {worst:.4f}")
         say(f"model card written to {target.with_suffix('.md')}")
-
-    def _write_saved_model(self, target: Path) -> None:
-        from tuner.model.files import write_saved_model
-
-        place = target.with_suffix(".saved_model")
-        with self.listener.status("writing the SavedModel"):
-            write_saved_model(target, place)
-        self.listener.result(f"SavedModel written to {place}")
 
     def _write_formats(
         self, target: Path, forms: Sequence[Form], ground: Ground, precisions: Sequence[str]

@@ -77,11 +77,10 @@ class Model:
         """
         from tuner.model.predict import list_images, predict_files
 
-        given = [files] if isinstance(files, (str, Path)) else files
-        listed = list_images([str(file) for file in given])
-        rows = [*listed.missing, *predict_files(self._classifier, listed.files)]
-        word = self._classifier.answers
-        return pd.DataFrame([_prediction_row(row, self.class_names, word) for row in rows])
+        listed, classifier = list_images(_names(files)), self._classifier
+        rows = [*listed.missing, *predict_files(classifier, listed.files)]
+        names, word = classifier.class_names, classifier.answers
+        return pd.DataFrame([_prediction_row(row, names, word) for row in rows])
 
     def export(
         self,
@@ -102,9 +101,8 @@ class Model:
             ExportError: If one cannot be written or answers otherwise than Keras.
         """
         from tuner.ground import find_backend
-        from tuner.model.files import write_saved_model
         from tuner.model.predict import list_images, reading_of
-        from tuner.study.verbs.formats import read_some, write_beside
+        from tuner.study.verbs.formats import read_some, write_beside, write_saved
 
         forms, told = check_forms(formats), listener_of(listener)
         if form_of(self.path) or not self.path.is_file():
@@ -112,9 +110,7 @@ class Model:
             raise UsageError(
                 f"'{self.path}' is no Keras model that other formats come from", do=do
             )
-        listed = list_images(
-            [str(i) for i in ([images] if isinstance(images, (str, Path)) else images)]
-        )
+        listed = list_images(_names(images))
         if listed.missing:
             raise UsageError(f"--images '{listed.missing[0].path}': {listed.missing[0].reason}")
         rule, image_px = reading_of(self.card)["rule"], int(self.card["image_px"])
@@ -122,10 +118,7 @@ class Model:
         written = write_beside(self.path, forms, pictures, told) if forms else []
         if SAVED_MODEL in formats:
             find_backend()
-            written.append(self.path.with_suffix(".saved_model"))
-            with told.status("writing the SavedModel"):
-                write_saved_model(self.path, written[-1])
-            told.result(f"SavedModel written to {written[-1]}")
+            written.append(write_saved(self.path, told))
         return written
 
     @cached_property
@@ -136,8 +129,12 @@ class Model:
             from tuner.ground import find_backend
 
             find_backend()
-
         return load_classifier(self.path)
+
+
+def _names(files: str | Path | Sequence[str | Path]) -> list[str]:
+    """One file or several, as text."""
+    return [str(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
 
 
 def _prediction_row(found: Prediction, names: Sequence[str], word: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def calibration_table(done: Confirmation) -> Table:
     rows = {row.key: row for row in done.retest}
     for model in done.test.models:
         # What a rule gives are scores, no probabilities.
-        is_rule = done.decision and model.key == f"{done.decision['of']}+decision_rule"
+        is_rule = model.key == done.rule_key
         if model.key.startswith(("baseline-", "trial-")) and not is_rule:
             said = model.calibration
             table.add_row(

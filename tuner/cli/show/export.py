@@ -15,7 +15,7 @@ from tuner.cli.show.tables import openings, plain_table, sealed_table
 from tuner.cli.show.terminal import make_console, say, say_step, short_names, warn
 from tuner.errors import UsageError
 from tuner.study import Export, Model, Study
-from tuner.text import command
+from tuner.text import command, recall_words
 
 _CLASSES_SHOWN = 12
 
@@ -87,7 +87,7 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
     )
     for name, *parts in rows[:_CLASSES_SHOWN]:
         floor = f"{parts[1]['floor']:g}" if "floor" in parts[1] else ""
-        table.add_row(Text(name), floor, *(_found(part) for part in parts))
+        table.add_row(Text(name), floor, *(recall_words(part) for part in parts))
     if len(rows) > _CLASSES_SHOWN:
         table.add_row(f"… {len(rows) - _CLASSES_SHOWN} more frequent classes: the model card")
     return table
@@ -95,12 +95,6 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
 
 def _costs(decision: Mapping[str, Any]) -> list[Mapping[str, float]]:
     return [decision["before"]["cost"], decision["after"]["cost"]]
-
-
-def _found(row: Mapping[str, Any]) -> str:
-    """``0.94 (17 of 18; 0.74 to 0.99)``."""
-    counts, interval = f"{row['found']} of {row['of']}", f"{row['low']:.2f} to {row['high']:.2f}"
-    return f"{row['recall']:.2f} ({counts}; {interval})"
 
 
 def print_model(model: Model) -> None:

@@ -6,11 +6,6 @@ backend than TensorFlow it is made by a process of its own: ``python -m`` this m
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +15,7 @@ import keras
 from keras import ops
 
 from tuner.errors import BankError
+from tuner.process import give_back_memory, run_on_tensorflow
 from tuner.text import first_line
 
 Shape = Sequence[int | None]
@@ -69,29 +65,14 @@ def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape:
     model.save(copy)
     sizes = ",".join("" if n is None else str(n) for n in shape)
     name = before.__name__ if before.__module__ == _BACKBONE else ""
-    paths = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(copy), str(place), sizes, name],
-        env=os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    fault = run_on_tensorflow(__name__, str(copy), str(place), sizes, name)
     copy.unlink()
-    if done.returncode:
-        reason = first_line(RuntimeError(done.stderr.strip().rpartition("\n")[2]))
+    if fault:
+        reason = first_line(RuntimeError(fault))
         raise BankError(
             f"the backbone cannot be converted on TensorFlow: {reason}",
             do="set backbone.engine: keras",
         )
-
-
-def give_back_memory() -> None:
-    """Return what loading and converting have freed; glibc would keep some 300 MB of it."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 _BACKBONE = "tuner.features.backbone"

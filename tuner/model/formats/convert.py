@@ -7,8 +7,6 @@ apart, because converters warn, hold gigabytes, and may end the process they are
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from tuner.arrays import Float32, UInt8
 from tuner.errors import ExportError
 from tuner.model.formats.forms import FORMS, Form
 from tuner.model.formats.opened import module_of, open_file
+from tuner.process import run_on_tensorflow
 from tuner.text import first_line
 
 _PICTURES, _PROBABILITIES, _FAULTS = "pictures.npz", "probabilities.npy", "faults.json"
@@ -62,19 +61,10 @@ def convert(
     if calibration is not None:
         np.save(place / _CALIBRATION, calibration, allow_pickle=False)
     names, small = ",".join(form.name for form in forms), ",".join(precisions)
-    paths = os.pathsep.join(filter(None, sys.path))
-    on_processor = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(model), str(place), names, small],
-        env=os.environ | on_processor | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+    told = (str(model), str(place), names, small)
+    if fault := run_on_tensorflow(__name__, *told, CUDA_VISIBLE_DEVICES="-1"):
         raise ExportError(
-            f"the model cannot be exported on TensorFlow: {reason[:300]}",
+            f"the model cannot be exported on TensorFlow: {fault[:300]}",
             where=str(model),
             do="the .keras file is whole; see docs/model.md for what each format needs",
         )

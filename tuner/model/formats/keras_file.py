@@ -11,8 +11,8 @@ import numpy as np
 
 from tuner.arrays import Float32, UInt8
 from tuner.errors import ExportError
-from tuner.features.engines.convert import give_back_memory
 from tuner.features.engines.whole_model import compile_model
+from tuner.process import give_back_memory
 from tuner.text import first_line
 
 _BATCH = 32

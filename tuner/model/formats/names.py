@@ -3,4 +3,5 @@
 from __future__ import annotations
 
 CARD = "tuner.json"
+RT_INFO = ["tuner", CARD]  # where OpenVINO's IR keeps it
 PIXELS, PROBABILITIES = "pixels", "probabilities"

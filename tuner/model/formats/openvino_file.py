@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,14 @@ import numpy as np
 from tuner.arrays import Float32, UInt8
 from tuner.features.engines.silent import load_openvino
 from tuner.files import put
-from tuner.model.formats.names import CARD, PIXELS, PROBABILITIES
+from tuner.model.formats.names import PIXELS, PROBABILITIES, RT_INFO
 
-_PLACE = ["tuner", CARD]  # in rt_info
 # Where the processor has bfloat16 OpenVINO would take it.
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 # Not for throughput: with several streams the uint8 graph of some loads answered one and the same
 # for all pictures (OpenVINO 2026.4, two cores: 28 rows of 180 in 60 loads; 0 of 180 like this).
 _MANY = {**_FLOAT32, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
-_PART = 8  # pictures that one stream takes: as fast as 32, in a quarter of the memory
+_PART = 8  # pictures: as fast as 32, in a quarter of the memory
 
 
 def embed(path: Path, card: str) -> None:
@@ -31,7 +28,7 @@ def embed(path: Path, card: str) -> None:
     put(path, exported)
     put(path.with_suffix(".bin"), exported.with_suffix(".bin"))
     model = ov.Core().read_model(exported)
-    model.set_rt_info(card, _PLACE)
+    model.set_rt_info(card, RT_INFO)
     model.output(0).get_tensor().set_names({PROBABILITIES})
     model.input(0).get_tensor().set_names({PIXELS})
     ov.save_model(model, path, compress_to_fp16=False)
@@ -44,7 +41,7 @@ def open_model(path: Path) -> tuple[str, Callable[[UInt8], Float32], Callable[[i
     """The card, a function of pictures of any size, and one that makes one for a side."""
     core = load_openvino().Core()
     model = core.read_model(path)
-    card = model.get_rt_info(_PLACE).astype(str)
+    card = model.get_rt_info(RT_INFO).astype(str)
     compiled: list[Any] = []
 
     def run(pixels: UInt8) -> Float32:
@@ -56,25 +53,14 @@ def open_model(path: Path) -> tuple[str, Callable[[UInt8], Float32], Callable[[i
 
 
 def _many(core: Any, model: Any, side: int) -> Callable[[UInt8], Float32]:
-    """A function of batches of squares: a part for each stream of the processor."""
+    """A function of batches of squares, in parts of one size."""
     fixed = model.clone()
     fixed.reshape([_PART, side, side, 3])
     compiled = core.compile_model(fixed, "CPU", _MANY)
-    n_streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-    threads = ThreadPoolExecutor(n_streams, thread_name_prefix="openvino")
-
-    own = threading.local()
-
-    def part(pixels: UInt8) -> Float32:
-        if not hasattr(
-            own, "request"
-        ):  # one a thread, which lives as long as its answers are read
-            own.request = compiled.create_infer_request()
-        found = own.request.infer([np.resize(pixels, (_PART, *pixels.shape[1:]))])[0]
-        return np.array(found[: len(pixels)])
 
     def run(pixels: UInt8) -> Float32:
         parts = [pixels[i : i + _PART] for i in range(0, len(pixels), _PART)]
-        return np.concatenate(list(threads.map(part, parts)))
+        full = (np.resize(part, (_PART, *part.shape[1:])) for part in parts)
+        return np.concatenate([np.array(compiled(part)[0]) for part in full])[: len(pixels)]
 
     return run

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tuner.arrays import Float32, Float64, UInt8
-from tuner.model.formats.names import CARD, PIXELS
+from tuner.evaluation.metrics import log_softmax
+from tuner.model.formats.names import PIXELS, RT_INFO
 
 _AFTER = ("GlobalAveragePool", "ReduceMean", "MatMul", "Gemm")
 _LEAST, _RIDGE = 1e-30, 1e-4  # a class that no picture shows stays where it is
@@ -63,14 +64,13 @@ def fitted_shift(whole: Float32, small: Float32) -> Float32:
         float32 (n_classes,), of mean 0.
     """
     from scipy.optimize import minimize
-    from scipy.special import log_softmax, softmax
 
     logits = np.log(small.astype(float) + _LEAST)
 
     def loss(shift: Float64) -> tuple[float, Float64]:
-        moved = logits + shift
-        gradient = (softmax(moved, axis=1) - whole).mean(axis=0) + _RIDGE * shift
-        cross_entropy = -(whole * log_softmax(moved, axis=1)).sum(axis=1).mean()
+        log_p = log_softmax(logits + shift)
+        gradient = (np.exp(log_p) - whole).mean(axis=0) + _RIDGE * shift
+        cross_entropy = -(whole * log_p).sum(axis=1).mean()
         return cross_entropy + _RIDGE * (shift**2).sum() / 2, gradient
 
     found = minimize(loss, np.zeros(logits.shape[1]), jac=True).x
@@ -182,8 +182,7 @@ def _openvino(path: Path, to: Path, precision: str, pictures: UInt8) -> None:
         subset_size=len(pictures),
         ignored_scope=nncf.IgnoredScope(names=outside),
     )
-    place = ["tuner", CARD]
-    small.set_rt_info(model.get_rt_info(place).astype(str), place)
+    small.set_rt_info(model.get_rt_info(RT_INFO).astype(str), RT_INFO)
     ov.save_model(small, to, compress_to_fp16=False)
 
 

@@ -21,6 +21,7 @@ from tuner.model.formats.judge import Smaller, judge
 from tuner.model.formats.opened import open_file
 
 LARGEST_DIFFERENCE = 1e-4  # of a probability: the order of additions; the pixels are the same
+_WHOLE = "float32"
 _DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert"}
 
 
@@ -73,35 +74,28 @@ def write_formats(
         )
         for form in forms:
             done: list[tuple[Path, Written]] = []
-            whole = place / f"model{form.suffix}"
-            for precision in ("float32", *precisions):
-                made = whole if precision == "float32" else _small(whole, precision)
+            whole, target = place / f"model{form.suffix}", model.with_suffix(form.suffix)
+            for precision in ("", *precisions):
+                made = _small(whole, precision)
                 try:
                     if reason := failed.get(made.name):
                         raise ExportError(f"it cannot be converted: {reason}")
-                    if made == whole:
-                        worst = _difference(made, pictures, expected)
-                        found: dict[str, Any] = {"pictures": len(pictures)}
-                        found["largest_difference"] = worst
-                    elif smaller:
+                    if precision and smaller:
                         found = judge(open_file(whole), open_file(made), smaller)
+                    else:
+                        found = _compared(made, pictures, expected)
                 except ExportError as error:
-                    faults.append(f"{form.name} {precision}: {error.what}")
+                    faults.append(f"{form.name} {precision or _WHOLE}: {error.what}")
                     continue
                 facts = {
                     "format": form.name,
-                    "precision": precision,
+                    "precision": precision or _WHOLE,
                     "runtime": runtime_words(form),
                     "bytes": _bytes(made, form),
-                    **found,
                 }
-                target = model.with_suffix(form.suffix)
-                target = target if made == whole else _small(target, precision)
-                done.append((made, Written(target, facts)))
-            for (
-                made,
-                written,
-            ) in done:  # not before: the smaller ones are judged by the float32 one
+                done.append((made, Written(_small(target, precision), facts | found)))
+            # Not before: the smaller ones are judged by the float32 one.
+            for made, written in done:
                 _put(made, written.path, form)
                 yield written
     if faults:
@@ -118,8 +112,8 @@ def runtime_words(form: Form) -> str:
     return f"{name} {metadata.version(name)}"
 
 
-def _difference(made: Path, pictures: Sequence[UInt8], expected: Float32) -> float:
-    """Largest difference of a probability between a file in its runtime and Keras."""
+def _compared(made: Path, pictures: Sequence[UInt8], expected: Float32) -> dict[str, Any]:
+    """Pictures, and the largest difference of a probability between a file's runtime and Keras."""
     opened, worst = open_file(made), 0.0
     for pixels, row in zip(pictures, expected, strict=True):
         try:
@@ -136,7 +130,7 @@ def _difference(made: Path, pictures: Sequence[UInt8], expected: Float32) -> flo
                 f"picture {_size(pixels)}, more than {LARGEST_DIFFERENCE}"
             )
         worst = max(worst, difference)
-    return worst
+    return {"pictures": len(pictures), "largest_difference": worst}
 
 
 def _size(pixels: UInt8) -> str:
@@ -144,8 +138,8 @@ def _size(pixels: UInt8) -> str:
 
 
 def _small(path: Path, precision: str) -> Path:
-    """``best.int8.onnx`` for ``best.onnx``."""
-    return path.with_name(f"{path.stem}.{precision}{path.suffix}")
+    """``best.int8.onnx`` for ``best.onnx``; without a precision the file itself."""
+    return path.with_name(f"{path.stem}.{precision}{path.suffix}") if precision else path
 
 
 def _bytes(path: Path, form: Form) -> int:

@@ -25,7 +25,7 @@ from tuner.report.figures.axes import (
     write_names,
 )
 from tuner.report.figures.palette import BALANCED, COMPARED, FAINT, INK, MUTED, PAPER, WINNER
-from tuner.text import elided, one_line, visible
+from tuner.text import elided, minus, one_line, visible
 
 _LONGEST = 24  # characters of a class name
 _LONGEST_TITLE = 40  # characters of a setting's
@@ -86,7 +86,7 @@ class GainTable(NamedTuple):
         """Images gained and lost in each row, ``+3 −1 of 16``."""
         if self.gained is None or self.lost is None:
             nets = zip(self.net, self.support, strict=True)
-            return [f"{net:+d} of {n}".replace("-", "−") for net, n in nets]
+            return [minus(f"{net:+d} of {n}") for net, n in nets]
         rows = zip(self.gained, self.lost, self.support, strict=True)
         return [f"+{gained} −{lost} of {n}" for gained, lost, n in rows]
 
@@ -204,7 +204,7 @@ def plot_gain(table: GainTable, *, ax: Axes | None = None) -> Axes:
     ax.set_xlim(-reach, reach)
     ax.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
     ax.xaxis.set_major_formatter(
-        lambda value, _: f"{value:+.2g}".replace("-", "−") if abs(value) > 1e-9 else "0"
+        lambda value, _: minus(f"{value:+.2g}") if abs(value) > 1e-9 else "0"
     )
     _beside(ax, words, head="images")
     return ax

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuner.report.figures.labels import short_title
-from tuner.text import visible
+from tuner.text import minus, visible
 
 
 def render(template: str, **values: object) -> Markup:
@@ -69,12 +69,12 @@ def anchor(title: str) -> str:
 
 def fixed(value: float | None, digits: int = 3) -> str:
     """A number with that many digits behind the point, or nothing."""
-    return "" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "" if value is None else minus(f"{value:.{digits}f}")
 
 
 def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return minus(f"{value:+.{digits}f}")
 
 
 def moment(written: object) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.decision.demands import Costs, Demands, Floors, demands_of
-from tuner.decision.fit import Decision, fit_decision
+from tuner.decision.demands import Costs, Floors, demands_of
+from tuner.decision.fit import fit_decision
 from tuner.errors import UsageError
-from tuner.home.records import Record
-from tuner.home.study_folder import StudyFolder
 from tuner.model.export import build_export, choose_record
 from tuner.model.export_file import write_export
 from tuner.study.export import Export, load_export, strength_of
@@ -50,14 +48,10 @@ def export_study(
         raise UsageError(what, do=do)
     record = choose_record(folder, trial=trial)
     strength = strength_of(tau, folder, record)
-    decision = _decision(folder, record, demands, strength)
+    decision = None
+    if not demands.is_empty:
+        decision = fit_decision(folder, record, demands, tau=strength)
     write_export(build_export(folder, record, tau=strength, decision=decision), path)
     return load_export(
         path, home=study.home, listener=study.listener, tracking_uri=study.tracking_uri
     )
-
-
-def _decision(
-    folder: StudyFolder, record: Record, demands: Demands, tau: float | None
-) -> Decision | None:
-    return None if demands.is_empty else fit_decision(folder, record, demands, tau=tau)

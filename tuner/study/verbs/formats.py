@@ -64,6 +64,21 @@ def write_beside(
     return [file.path for file in written]
 
 
+def write_saved(model: Path, listener: Listener) -> Path:
+    """Write a TensorFlow SavedModel beside a ``.keras`` file; returns where.
+
+    Raises:
+        ExportError: If it cannot be written.
+    """
+    from tuner.model.files import write_saved_model
+
+    place = model.with_suffix(".saved_model")
+    with listener.status("writing the SavedModel"):
+        write_saved_model(model, place)
+    listener.result(f"SavedModel written to {place}")
+    return place
+
+
 def read_some(files: Sequence[Path], *, image_px: int, rule: PixelRule) -> list[UInt8]:
     """Some pictures to compare on, spread over all: the first of them whole, others resized.
 

@@ -1,0 +1,42 @@
+"""This process's memory, and processes of their own for what only TensorFlow does."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+
+
+def give_back_memory() -> None:
+    """Return what was freed to the system: Keras models are rings, and glibc keeps what it got."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def run_on_tensorflow(module: str, *words: str, **environment: str) -> str:
+    """Run ``python -m MODULE WORDS`` with Keras on TensorFlow, whatever this process has.
+
+    Args:
+        module: Its name; found wherever this process finds modules.
+        words: Its arguments.
+        environment: What else is set for it.
+
+    Returns:
+        The last line that it said of its failure; empty where it succeeded.
+    """
+    paths = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        env=os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": paths} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.returncode:
+        return ""
+    return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
