@@ -137,6 +137,38 @@ def test_an_outage_is_said_once_and_made_good_by_itself(study, troubles):
     assert len(troubles) == 1
 
 
+def test_a_try_that_began_before_the_close_is_not_the_last(study, troubles):
+    """The server of before may have failed; the one that answers at the close gets everything."""
+    gate, is_broken = threading.Event(), threading.Event()
+    is_broken.set()
+
+    class Recovering(Diary):
+        def _note(self, what):
+            was_broken = is_broken.is_set()
+            self.attempts.append(what)
+            if was_broken and len(self.attempts) > 3:
+                gate.wait(20)
+            if was_broken:
+                raise ConnectionError("refused")
+            self.notes.append(what)
+
+    inner = Recovering()
+    recorder = background(inner, troubles)
+    recorder.open_study(study.folder)
+    recorder.record(study.folder, study.add())
+    until(lambda: len(inner.attempts) > 3)
+    is_broken.clear()
+    closing = threading.Thread(
+        target=recorder.close_study, args=(study.folder,), kwargs={"is_finished": True}
+    )
+    closing.start()
+    until(lambda: recorder._is_closing)
+    gate.set()
+    closing.join(20)
+    assert sorted(inner.notes) == ["finished", "open", "trial-00000"]
+    assert len(troubles) == 1
+
+
 def test_a_second_outage_is_said_again(study, troubles):
     """Once all was caught up, a new outage is news."""
     is_down = threading.Event()

@@ -85,6 +85,7 @@ class BackgroundRecorder:
         self._add(_Task("close", folder.path, is_finished=is_finished), folder)
         with self._changed:
             self._is_closing = True
+            self._failing.clear()  # what failed before is tried once more
             self._start_worker(gives_way=False)  # there is no training left to give way to
             self._changed.notify_all()
             try:
@@ -150,13 +151,14 @@ class BackgroundRecorder:
                 if not self._tasks:  # `close_study` did not wait
                     continue
                 task, folder = next(iter(self._tasks.items()))
+                is_last_try = self._is_closing
             if gives_way and task.do != "open":  # which others wait for: it holds a lock
                 _give_way()
             fault = self._attempt(task, folder)
             if fault is not None:
                 self._say(folder, short_reason(fault))
             with self._changed:
-                self._settle(task, folder, fault)
+                self._settle(task, folder, fault, is_last_try=is_last_try)
 
     def _attempt(self, task: _Task, folder: StudyFolder) -> Exception | None:
         try:
@@ -186,8 +188,14 @@ class BackgroundRecorder:
             f"they are kept in the home: tuner sync {folder.name}"
         )
 
-    def _settle(self, task: _Task, folder: StudyFolder, fault: Exception | None) -> None:
-        """Take a task off the list, or put it at the end of it and wait; holds the lock."""
+    def _settle(
+        self, task: _Task, folder: StudyFolder, fault: Exception | None, *, is_last_try: bool
+    ) -> None:
+        """Take a task off the list, or put it at the end of it and wait; holds the lock.
+
+        A try is the last if it began while a study closes: one that began before met the server
+        of before.
+        """
         if fault is None:
             self._failures = 0
             self._failing.clear()
@@ -200,7 +208,7 @@ class BackgroundRecorder:
         if fault is None:
             if not self._tasks:
                 self._has_said = False
-        elif self._is_lost(task):
+        elif self._has_failed_enough(task) or is_last_try:
             self._given_up.append(task)
             if len(self._failing) >= _GIVE_UP_AFTER:
                 self._given_up += self._tasks
@@ -212,11 +220,11 @@ class BackgroundRecorder:
             self._changed.wait_for(lambda: self._is_closing, timeout=wait_s)
         self._changed.notify_all()
 
-    def _is_lost(self, task: _Task) -> bool:
+    def _has_failed_enough(self, task: _Task) -> bool:
         """Whether a task that has just failed is not to be tried again."""
         if self._failures == 1:  # MLflow answered just before, so it may be the record
             self._tries[task] += 1
-        return self._is_closing or self._tries[task] >= _TRIES
+        return self._tries[task] >= _TRIES
 
 
 def _give_way() -> None:
