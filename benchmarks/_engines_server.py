@@ -62,7 +62,11 @@ def filling(name: str, image_px: int, folder: Path) -> Callable[[Any], object]:
     from tuner.config import AugmentationConfig
     from tuner.features.bank import FeatureBank
     from tuner.features.extract import fill_bank
-    from tuner.features.wanted import ViewOf
+
+    try:
+        from tuner.features.wanted import ViewOf
+    except ImportError:  # where it was in f1f95a9
+        from tuner.features.extract import ViewOf
 
     engine, banks = make_engine(name), count()
 
