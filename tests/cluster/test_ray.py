@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 RAY = "from ray.scripts.scripts import main; main()"
-N_TRIALS = 24
+N_TRIALS = 16
 STUDY = f"""
 name: many
 data: {{source: digits, image_px: 32, exclude: ["digit_[0-5]/*"]}}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.small_study import Small
+from tuner.errors import StudyError
 from tuner.home import records as home_records
 from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, load_log_prob, winner
-from tuner.home.study_folder import StudyFolder
-from tuner.search import keep as keeping
+from tuner.home.study_folder import StudyFolder, need_log_prob
 from tuner.search.study import run_search
 
 
@@ -51,17 +50,28 @@ def test_none_keeps_those_of_baselines(small: Small) -> None:
     }
 
 
+def test_predictions_that_were_not_kept_are_said_so(small: Small) -> None:
+    """Nothing was lost: the message names the setting, and no file to restore."""
+    search = small.open("records.predictions=none")
+    run_search(search)
+    trial = next(r for r in search.folder.records() if r.kind == "trial")
+    with pytest.raises(StudyError, match=r"records\.predictions: none") as raised:
+        need_log_prob(search.folder, trial, instead="name the strength: --tau 1")
+    assert "restore" not in str(raised.value)
+    assert "--tau 1" in str(raised.value)
+
+
 def test_large_studies_begin_with_the_best(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study says so when it begins; one that did not, as all before it, keeps everything."""
     search = small.open()
-    assert keeping.kept_by(search) == "all"
+    assert search.folder.kept_predictions == "all"
     path = search.folder.path / "about.json"
     assert "predictions" not in json.loads(path.read_text())
     monkeypatch.setattr("tuner.home.founding.LARGE", 10)
     large = StudyFolder(search.folder.path.with_name("large"))
     create_study_folder(large, search.config, search.folder.images, about={})
-    assert keeping.kept_by(replace(search, folder=large)) == "best"
-    assert keeping.kept_by(search) == "all"  # however large it is
+    assert large.kept_predictions == "best"
+    assert search.folder.kept_predictions == "all"  # however large it is
 
 
 def test_half_precision_predicts_the_same_everywhere() -> None:

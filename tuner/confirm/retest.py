@@ -23,8 +23,8 @@ from tuner.home.baselines import PLAIN, TITLES
 from tuner.home.free import FREE_TITLES
 from tuner.home.listener import Epoch, Listener
 from tuner.home.recorder import Recorder
-from tuner.home.records import Record, load_record, need_log_prob, save_record
-from tuner.home.study_folder import StudyFolder
+from tuner.home.records import Record, load_record, save_record
+from tuner.home.study_folder import StudyFolder, need_log_prob
 from tuner.imbalance.adjustment import adjust_logits
 from tuner.search.ask import trials_at_once
 from tuner.training.adjusted import fold_priors, tuned_taus
@@ -264,8 +264,5 @@ def predictions_of(confirming: Confirming, record: Record) -> Float32:
     Raises:
         StudyError: If there are none.
     """
-    return need_log_prob(
-        confirming.folder.records_path,
-        record.name,
-        do=f"restore the file, or delete {record.name}.json to train it again",
-    )
+    again = f"delete {record.name}.json to train it again"
+    return need_log_prob(confirming.folder, record, instead=again)

@@ -12,8 +12,8 @@ from tuner.decision.demands import Demands
 from tuner.decision.judged import Standing, as_plain, change, standing, unseen_decisions
 from tuner.decision.rule import Fitted, check_met, fit_rule
 from tuner.evaluation.cost import Estimate
-from tuner.home.records import Record, need_log_prob
-from tuner.home.study_folder import StudyFolder
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder, need_log_prob
 from tuner.training.adjusted import fold_priors
 
 
@@ -120,10 +120,10 @@ def fit_to(
 def _own_predictions(folder: StudyFolder, record: Record, *, tau: float | None) -> Float64:
     """Out-of-fold log probabilities, float64 (n_images, n_classes), adjusted by tau."""
     log_prob = need_log_prob(
-        folder.records_path,
-        record.name,
+        folder,
+        record,
         so=", so no decision can be fitted to them",
-        do="restore the file",
+        instead="take another trial: --trial",
     )
     found = np.asarray(log_prob, dtype=np.float64)
     if tau:

@@ -142,13 +142,20 @@ class BankIndex:
 
     def _settle(self) -> None:
         """Sort in what was added: at once, or each chunk would cost as much as all of them."""
-        for ending, parts in self._added.items():
-            known = self._sorted.get(ending)
-            columns = zip(*([known] if known else []), *parts, strict=True)  # by column
-            keys, chunk, row = (np.concatenate(column) for column in columns)
-            order = np.argsort(keys, kind="stable")  # the first chunk stays first
-            keys = keys[order]
-            is_first = np.append(True, keys[1:] != keys[:-1]) if len(keys) else order
-            order = order[is_first]
-            self._sorted[ending] = _Sorted(keys[is_first], chunk[order], row[order])
-        self._added.clear()
+        while self._added:  # one after another goes, for they fill memory together
+            ending, parts = self._added.popitem()
+            if ending in self._sorted:
+                parts.insert(0, self._sorted.pop(ending))
+            self._sorted[ending] = _in_order(parts)
+
+
+def _in_order(parts: list[_Sorted]) -> _Sorted:
+    """Parts as one, without the names that an earlier one has; empties the list."""
+    keys, chunk, row = (np.concatenate(column) for column in zip(*parts, strict=True))
+    parts.clear()
+    order = np.argsort(keys, kind="stable")  # the first chunk stays first
+    keys = keys[order]
+    is_first = np.append(True, keys[1:] != keys[:-1]) if len(keys) else order
+    if not is_first.all():
+        order, keys = order[is_first], keys[is_first]
+    return _Sorted(keys, chunk[order], row[order])

@@ -263,25 +263,6 @@ def _load_changed(path: Path, known: Stamped) -> Record:
     return before[1]
 
 
-def need_log_prob(folder: Path, name: str, *, so: str = "", do: str) -> Float32:
-    """`load_log_prob` of a record that cannot do without.
-
-    Args:
-        folder: Where the records lie.
-        name: Of the record.
-        so: What cannot be done without, in words that continue the sentence.
-        do: What the reader may do.
-
-    Raises:
-        StudyError: If it has none, or they are damaged.
-    """
-    found = load_log_prob(folder, name)
-    if found is None:
-        what = f"the predictions of {name} are missing{so}"
-        raise StudyError(what, where=str(folder / f"{name}.npz"), do=do)
-    return found
-
-
 def load_log_prob(folder: Path, name: str) -> Float32 | None:
     """Out-of-fold log probabilities of a record, float32 (n_images, n_classes), or None.
 

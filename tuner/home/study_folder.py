@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter
 
+from tuner.arrays import Float32
 from tuner.config import StudyConfig, load_stored
 from tuner.data.decoding.resize import DECODE, OLD_DECODE
 from tuner.data.decoding.rule import PixelRule
@@ -25,7 +26,7 @@ from tuner.errors import StudyError
 from tuner.files import held, listed, sweep
 from tuner.home import Home
 from tuner.home.images_csv import read_images
-from tuner.home.records import Record, Stamped, load_records
+from tuner.home.records import Record, Stamped, load_log_prob, load_records
 from tuner.home.seal import add_opening, is_broken, read_openings
 from tuner.home.stored import RESTORE, read_stored, reason_of
 
@@ -144,6 +145,14 @@ class StudyFolder:
             order="pillow 13" if is_old else "columns",
         )
 
+    @property
+    def kept_predictions(self) -> Literal["all", "best", "none"]:
+        """Whose predictions are kept; where the study file says ``auto``, what it began with."""
+        asked = self.config.records.predictions
+        if asked != "auto":
+            return asked
+        return "best" if self.about.get("predictions") == "best" else "all"
+
     @cached_property
     def images(self) -> ImageTable:
         """The images and their folds, as they were when the study began.
@@ -207,6 +216,32 @@ class StudyFolder:
             for folder in (self.path, self.records_path):
                 sweep(folder)
             yield
+
+
+def need_log_prob(folder: StudyFolder, record: Record, *, so: str = "", instead: str) -> Float32:
+    """`load_log_prob` of a record that cannot do without.
+
+    Args:
+        folder: The study.
+        record: Whose predictions.
+        so: What cannot be done without, in words that continue the sentence.
+        instead: What the reader may do where they cannot come back.
+
+    Raises:
+        StudyError: If it has none, or they are damaged.
+    """
+    found = load_log_prob(folder.records_path, record.name)
+    if found is not None:
+        return found
+    kept = folder.kept_predictions
+    if kept == "all" or record.kind != "trial":
+        reason, do = "are missing", f"restore the file, or {instead}"
+    else:
+        whose = "no trial" if kept == "none" else f"its {folder.config.records.best} best trials"
+        reason = f"were not kept: the study keeps those of {whose} (records.predictions: {kept})"
+        do = instead
+    where = str(folder.records_path / f"{record.name}.npz")
+    raise StudyError(f"the predictions of {record.name} {reason}{so}", where=where, do=do)
 
 
 def check_whole(folder: StudyFolder) -> None:

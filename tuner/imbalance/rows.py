@@ -28,7 +28,9 @@ def view_order(sha256: Sequence[str], *, view_seed: int) -> Int64:
     file name, and adding images never reorders the others.
     """
     salt = f"{view_seed}:".encode()
-    digests = b"".join([hashlib.sha256(salt + own.encode()).digest() for own in sha256])
+    digests = bytearray()
+    for own in sha256:
+        digests += hashlib.sha256(salt + own.encode()).digest()
     keys = sortable(np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32))
     rank = np.empty(len(keys), dtype=np.int64)
     rank[np.argsort(keys, kind="stable")] = np.arange(len(keys))

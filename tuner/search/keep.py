@@ -8,7 +8,6 @@ be, and at any moment of a kill the best of what is recorded have their predicti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,6 @@ from numpy.typing import NDArray
 from tuner.files import listed
 from tuner.home.records import LARGE, Record, drop_predictions, load_record, save_record
 from tuner.search.state import Search
-
-
-def kept_by(search: Search) -> Literal["all", "best", "none"]:
-    """Whose predictions the study keeps; where it says ``auto``, what it began with."""
-    asked = search.config.records.predictions
-    if asked != "auto":
-        return asked
-    return "best" if search.folder.about.get("predictions") == "best" else "all"
 
 
 def keep(search: Search, record: Record, *, log_prob: NDArray[np.floating] | None) -> None:
@@ -35,7 +26,7 @@ def keep(search: Search, record: Record, *, log_prob: NDArray[np.floating] | Non
         log_prob: Its predictions, (n_images, n_classes); None when there are none.
     """
     folder = search.folder.records_path
-    kept = kept_by(search)
+    kept = search.folder.kept_predictions
     is_half = log_prob is not None and log_prob.size > LARGE and kept != "all"
     if kept == "all" or record.kind != "trial":
         save_record(folder, record, log_prob=log_prob, is_half=is_half)

@@ -32,7 +32,7 @@ from tuner.tracking.connection import (
 from tuner.tracking.dataset import dataset_input
 from tuner.tracking.description import describe
 from tuner.tracking.names import safe_names
-from tuner.tracking.runs import Draw, draft_run, files_are_there, log_texts, write_run
+from tuner.tracking.runs import Draw, draft_run, files_are_there, log_files, write_run
 from tuner.tracking.tables import class_names_json
 from tuner.tracking.views import saved_views
 
@@ -153,7 +153,7 @@ class MlflowRecorder:
             TrackingError: If MLflow cannot be reached.
         """
         with self._using(folder) as mirror:
-            log_texts(self._client, mirror.parent_id, {name: text})
+            log_files(self._client, mirror.parent_id, {name: text.encode()})
 
     @property
     def _client(self) -> Any:
@@ -233,13 +233,15 @@ class MlflowRecorder:
 
     def _write_study_files(self, folder: StudyFolder, mirror: _Mirror) -> None:
         later = [name for name in _LATER_FILES if (folder.path / name).exists()]
-        # Bytes: reading text would change a carriage return in a path.
-        texts = {n: (folder.path / n).read_bytes().decode() for n in (*_STUDY_FILES, *later)}
-        sha = hashlib.sha256("".join(texts.values()).encode()).hexdigest()
+        files = {n: (folder.path / n).read_bytes() for n in (*_STUDY_FILES, *later)}
+        whole = hashlib.sha256()
+        for part in files.values():
+            whole.update(part)
+        sha = whole.hexdigest()
         if sha == mirror.files_sha:
             return
-        texts["class_names.json"] = class_names_json(folder.class_names, mirror.names)
-        log_texts(self._client, mirror.parent_id, texts)
+        files["class_names.json"] = class_names_json(folder.class_names, mirror.names).encode()
+        log_files(self._client, mirror.parent_id, files)
         self._client.log_inputs(mirror.parent_id, datasets=[mirror.dataset])
         self._write_confirmation(folder, mirror)
         self._client.set_tag(mirror.parent_id, _FILES_TAG, sha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +41,7 @@ class Draft(NamedTuple):
         tags: Without the one that says that the run is whole.
         params: By name.
         points: Every value of every metric.
-        texts: Artifacts by file name.
+        files: Artifacts by file name.
         image: Confusion matrix, uint8 (height, width, 3), or None.
     """
 
@@ -52,7 +52,7 @@ class Draft(NamedTuple):
     tags: dict[str, str]
     params: dict[str, str]
     points: list[content.Point]
-    texts: dict[str, str]
+    files: Mapping[str, bytes | bytearray]
     image: Image | None
 
 
@@ -77,13 +77,13 @@ def draft_run(
     """
     title = content.run_name(record)
     tags = content.record_tags(folder, record, parent_id=parent_id)
-    texts: dict[str, str] = {}
+    files: dict[str, bytes | bytearray] = {}
     for file in FILES:
         with _left_out(f"no {file.what} of {record.name}", on_trouble):
-            text = file.text(folder, record, names)
-            if text is not None:
-                texts[file.name] = text
-    if tables := [f.name for f in FILES if f.is_table and f.name in texts]:
+            made = file.content(folder, record, names)
+            if made is not None:
+                files[file.name] = made
+    if tables := [f.name for f in FILES if f.is_table and f.name in files]:
         # What MLflow's log_table would set; its UI then shows and compares the tables.
         logged = [{"path": name, "type": "table"} for name in tables]
         tags["mlflow.loggedArtifacts"] = json.dumps(logged)
@@ -99,7 +99,7 @@ def draft_run(
         tags=tags,
         params=content.record_params(folder, record),
         points=content.record_points(record, names),
-        texts=texts,
+        files=files,
         image=image,
     )
 
@@ -117,7 +117,7 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     Returns:
         The run's id.
     """
-    n_files = len(draft.texts) + _FILES_AN_IMAGE * (draft.image is not None)
+    n_files = len(draft.files) + _FILES_AN_IMAGE * (draft.image is not None)
     run = client.create_run(
         experiment_id,
         start_time=draft.start_ms,
@@ -127,7 +127,7 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     run_id: str = run.info.run_id
     _log_values(client, run_id, draft)
     client.log_inputs(run_id, datasets=[dataset])
-    log_texts(client, run_id, draft.texts)
+    log_files(client, run_id, draft.files)
     if draft.image is not None:
         # Only images logged by key are compared in MLflow's image grid.
         client.log_image(
@@ -159,11 +159,11 @@ def files_are_there(run: Any, *, n_least: int = 1) -> bool:
     return sum(len(names) for _, _, names in os.walk(folder)) >= wanted
 
 
-def log_texts(client: Any, run_id: str, texts: dict[str, str]) -> None:
-    """Log small files as artifacts, in one call."""
+def log_files(client: Any, run_id: str, files: Mapping[str, bytes | bytearray]) -> None:
+    """Log files by name as artifacts, in one call."""
     with TemporaryDirectory() as place:
-        for name, text in texts.items():
-            (Path(place) / name).write_bytes(text.encode())
+        for name, content in files.items():
+            (Path(place) / name).write_bytes(content)
         client.log_artifacts(run_id, place)
 
 

@@ -32,7 +32,7 @@ def confusion_matrix_json(record: Record, class_names: Sequence[str]) -> str:
     return json.dumps({"class_names": list(class_names), "matrix": record.matrix})
 
 
-def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -> str:
+def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -> bytearray:
     """Prediction of every image that a record counts, in the form of MLflow's tables.
 
     Images whose fold was not predicted before a failure have no prediction. Only trials and
@@ -42,6 +42,9 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
         images: The study's images.
         log_prob: float32 of shape (n_images, n_classes), the record's images in their order.
         record: Whose predictions they are.
+
+    Returns:
+        UTF-8, which of a million images is 150 MB and there once only.
 
     Raises:
         ValueError: If `log_prob` belongs to other images or classes.
@@ -56,13 +59,14 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
     has_fold = record.kind != "confirm"
     names = ["path", "class", *(["fold"] if has_fold else []), "predicted", "is_right"]
     names += [f"probability: {name}" for name in class_names]
-    parts = [f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":[']
+    text = bytearray(f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":['.encode())
     for start in range(0, len(rows), _BLOCK):  # a row is many objects, while it is no text yet
         block = slice(start, start + _BLOCK)
         data = _predictions_of(images, rows[block], log_prob[block], has_fold=has_fold)
-        parts += [",", json.dumps(data, separators=(",", ":"))[1:-1]]
-    del parts[1:2]  # no comma before the first
-    return "".join([*parts, "]}"])
+        text += b"," if start else b""
+        text += json.dumps(data, separators=(",", ":"))[1:-1].encode()
+    text += b"]}"
+    return text
 
 
 def _predictions_of(
@@ -89,25 +93,28 @@ class RunFile(NamedTuple):
     Attributes:
         name: Of the file, among the run's artifacts.
         what: It holds, for the message that it is left out.
-        text: From folder, record and safe class names; None of a record that has no such thing.
+        content: UTF-8, from folder, record and safe class names; None of a record that has no
+            such thing.
         is_table: Whether MLflow shows and compares it as a table.
     """
 
     name: str
     what: str
-    text: Callable[[StudyFolder, Record, Sequence[str]], str | None]
+    content: Callable[[StudyFolder, Record, Sequence[str]], bytes | bytearray | None]
     is_table: bool = False
 
 
-def _class_names(folder: StudyFolder, record: Record, names: Sequence[str]) -> str:
-    return class_names_json(folder.class_names, names)
+def _class_names(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytes:
+    return class_names_json(folder.class_names, names).encode()
 
 
-def _confusion_matrix(folder: StudyFolder, record: Record, names: Sequence[str]) -> str | None:
-    return confusion_matrix_json(record, folder.class_names) if record.matrix else None
+def _confusion_matrix(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytes | None:
+    if not record.matrix:
+        return None
+    return confusion_matrix_json(record, folder.class_names).encode()
 
 
-def _predictions(folder: StudyFolder, record: Record, names: Sequence[str]) -> str | None:
+def _predictions(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytearray | None:
     log_prob = load_log_prob(folder.records_path, record.name)
     if log_prob is None:
         return None

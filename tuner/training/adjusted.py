@@ -9,8 +9,8 @@ from tuner.arrays import Float64, Int64
 from tuner.config import StudyConfig
 from tuner.evaluation.metrics import METRICS, confusion_matrix
 from tuner.home.free import ADJUSTED, TUNED
-from tuner.home.records import Record, need_log_prob
-from tuner.home.study_folder import StudyFolder
+from tuner.home.records import Record
+from tuner.home.study_folder import StudyFolder, need_log_prob
 from tuner.imbalance.adjustment import choose_tau, effective_prior
 
 
@@ -51,10 +51,7 @@ def tau_of(folder: StudyFolder, record: Record) -> float:
         StudyError: If the record has no predictions.
     """
     log_prob = need_log_prob(
-        folder.records_path,
-        record.name,
-        so=", so no tau can be chosen",
-        do="restore the file, or name the strength: --tau 1",
+        folder, record, so=", so no tau can be chosen", instead="name the strength: --tau 1"
     )
     table, chosen = folder.images, folder.images.search
     taus = tuned_taus(
