@@ -1,8 +1,8 @@
 """A model in every format: bytes, images a second, and how far from Keras its answers are.
 
-    python benchmarks/formats.py [best.keras] > formats.jsonl
+    python benchmarks/formats.py [best.keras] [--image-px 224] > formats.jsonl
 
-Without a model one is made, of ResNet50's weights (TUNER_WEIGHTS) and a random head, 128 px. It
+Without a model one is made, of ResNet50's weights (TUNER_WEIGHTS) and a random head. It
 is exported to every format that is installed, then 200 real files of blood_chula12 (digits where
 that is absent), tall cuttings and 16-bit ones among them, are classified by each as `tuner
 predict` does, in turn. `keras` is Keras's own call on TensorFlow, `keras, compiled` what `tuner
@@ -27,30 +27,31 @@ from PIL import Image
 from tuner.ground import find_backend
 
 N_FILES, N_ODD = 200, 20
-IMAGE_PX, HIDDEN, N_CLASSES = 128, 512, 12
+HIDDEN, N_CLASSES = 512, 12
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--image-px", type=int, default=224, help="of the model that is made")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     find_backend()
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        measure(Path(folder), options.model, repeats=options.repeats)
+        model = Path(folder) / "best.keras"
+        if options.model:
+            shutil.copy(options.model, model)
+        else:
+            write_model(model, image_px=options.image_px)
+        measure(model, repeats=options.repeats)
 
 
-def measure(folder: Path, given: Path | None, *, repeats: int) -> None:
+def measure(model: Path, *, repeats: int) -> None:
     from tuner.model.formats.forms import FORMS
     from tuner.model.predict import load_classifier, predict_files
     from tuner.study import Model
 
-    model = folder / "best.keras"
-    if given:
-        shutil.copy(given, model)
-    else:
-        write_model(model)
-    data, files = odd_files(folder)
+    data, files = odd_files(model.parent)
     forms = [
         form
         for form in FORMS.values()
@@ -85,6 +86,7 @@ def measure(folder: Path, given: Path | None, *, repeats: int) -> None:
             "formats",
             format=name,
             data=data,
+            image_px=compiled.image_px,
             images=len(files),
             bytes=n_bytes,
             images_a_second=rate,
@@ -106,7 +108,7 @@ def by_keras(model: Path, compiled):
     return replace(compiled, classify=lambda sized: np.asarray(small.predict_on_batch(sized)))
 
 
-def write_model(path: Path) -> None:
+def write_model(path: Path, *, image_px: int) -> None:
     """ResNet50's weights and a head of random ones: what is measured asks for no more."""
     from tuner.data.decoding.resize import DECODE
     from tuner.features.weights.resolve import resolve_weights
@@ -121,9 +123,9 @@ def write_model(path: Path) -> None:
         rng.normal(0, 0.1, (HIDDEN, N_CLASSES)).astype(np.float32),
         np.zeros(N_CLASSES, dtype=np.float32),
     )
-    model = build_model(head, weights, image_px=IMAGE_PX, dropout=0.3, name="model")
+    model = build_model(head, weights, image_px=image_px, dropout=0.3, name="model")
     names = [f"class {k}" for k in range(N_CLASSES)]
-    save_model(model, path, card={"class_names": names, "image_px": IMAGE_PX, "decode": DECODE})
+    save_model(model, path, card={"class_names": names, "image_px": image_px, "decode": DECODE})
 
 
 def odd_files(folder: Path) -> tuple[str, list[str]]:

@@ -17,7 +17,7 @@ from tuner.report.figures.labels import drawable, font_families
 from tuner.text import elided
 
 _PICTURE_PX, _GAP_PX = 144, 12
-_ROW_PX = _PICTURE_PX + 62
+_ROW_PX = _PICTURE_PX + 72
 _TITLE_PX = 40
 _DPI = 100
 _LABEL_LENGTH = 60

@@ -14,7 +14,7 @@ from tuner.config import AugmentationConfig, StudyConfig
 from tuner.data.image_table import ImageTable
 from tuner.data.mirrored import Mirrored, changed_by_mirror
 from tuner.imbalance.rows import view_order
-from tuner.text import some
+from tuner.text import minus, some
 
 if TYPE_CHECKING:
     from tuner.features.source import FeatureSource
@@ -169,15 +169,16 @@ def _draw(config: StudyConfig, table: ImageTable, sheet: Path) -> None:
 
 
 def caption_of(drawn: ViewParameters) -> str:
-    """The parameters of a view, in two lines.
+    """The parameters of a view, in three lines that are no wider than its picture.
 
     Example:
         >>> from tuner.features.views import ViewParameters
         >>> print(caption_of(ViewParameters(0.1, 0.05, -0.2, 0.9, 1.1, is_flipped=True)))
         turned 6°, mirrored
-        shifted 5 % -20 %, zoom 0.90 1.10
+        shifted 5 %, −20 %
+        zoom 0.90 × 1.10
     """
     flip = ", mirrored" if drawn.is_flipped else ""
-    shift = f"shifted {100 * drawn.shift_y:.0f} % {100 * drawn.shift_x:.0f} %"
-    zoom = f"zoom {drawn.zoom_y:.2f} {drawn.zoom_x:.2f}"
-    return f"turned {degrees(drawn.rotation):.0f}°{flip}\n{shift}, {zoom}"
+    shift = f"shifted {100 * drawn.shift_y:z.0f} %, {100 * drawn.shift_x:z.0f} %"
+    zoom = f"zoom {drawn.zoom_y:.2f} × {drawn.zoom_x:.2f}"
+    return minus(f"turned {degrees(drawn.rotation):z.0f}°{flip}\n{shift}\n{zoom}")
