@@ -148,12 +148,17 @@ class FeatureBank:
         Raises:
             BankError: If a file is there but cannot be read.
         """
-        names = RowNames.of(keys)
-        chunk, _ = self._index.find(names)
-        for number in np.unique(chunk[chunk != NOWHERE]).tolist():
-            self._verify(number)
-        is_lacking: Bool = self._index.find(names)[0] == NOWHERE
+        is_lacking: Bool = self._find(RowNames.of(keys))[0] == NOWHERE
         return is_lacking
+
+    def _find(self, names: RowNames) -> tuple[Int64, Int64]:
+        """Chunk and row of each name where it is sound; `NOWHERE` where there is none."""
+        known = len(self.damaged), len(self._chunks)
+        found = self._index.find(names)
+        for number in np.unique(found[0][found[0] != NOWHERE]).tolist():
+            self._verify(number)
+        is_same = known == (len(self.damaged), len(self._chunks))
+        return found if is_same else self._index.find(names)
 
     def add(self, keys: Sequence[str], features: Float32) -> None:
         """Write one whole chunk; after a kill it is there entirely or not at all.
@@ -253,7 +258,8 @@ class FeatureBank:
             BankError: If a row is missing or its chunk is damaged.
         """
         names = RowNames.of(keys)
-        is_lacking = self.lacks(names)
+        chunk, row = self._find(names)
+        is_lacking = chunk == NOWHERE
         if is_lacking.any():
             n_missing = int(names.take(is_lacking).is_first().sum())
             raise BankError(
@@ -261,7 +267,6 @@ class FeatureBank:
                 where=str(self.folder),
                 do="start the same command again: missing rows are computed",
             )
-        chunk, row = self._index.find(names)
         return BankRows(bank=self, chunk=chunk, row=row, n_features=self._n_features)
 
     def _verify(self, number: int) -> None:

@@ -88,12 +88,36 @@ class RowNames(Sequence[str]):
         return found
 
 
-class _Sorted(NamedTuple):
-    """Rows of one ending in the order of their hashes."""
+class _Rows(NamedTuple):
+    """Rows of one ending."""
 
     keys: Any  # S32 (n,)
     chunk: Chunks
     row: Chunks
+
+
+class _Sorted(NamedTuple):
+    """Rows of one ending in the order of their hashes."""
+
+    rows: _Rows
+    starts: Any  # of the hashes, uint64 (n,): found ten times as fast as 32 bytes
+
+    @classmethod
+    def of(cls, rows: _Rows) -> _Sorted:
+        """Rows that are in order."""
+        return cls(rows, _starts_of(rows.keys))
+
+    def find(self, keys: Any) -> Int64:
+        """Place of each hash, or of the one that it would come before, int64 (n,)."""
+        starts = _starts_of(keys)
+        place: Int64 = np.searchsorted(self.starts, starts)
+        last = len(self.starts) - 1
+        here = np.minimum(place, last)
+        # Hashes that only begin alike: hardly ever, but for names that are none.
+        is_other = (self.starts[here] == starts) & (self.rows.keys[here] != keys)
+        place[is_other] = np.searchsorted(self.rows.keys, keys[is_other])
+        found: Int64 = np.minimum(place, last)
+        return found
 
 
 class BankIndex:
@@ -101,11 +125,11 @@ class BankIndex:
 
     def __init__(self) -> None:
         self._sorted: dict[str, _Sorted] = {}
-        self._added: dict[str, list[_Sorted]] = defaultdict(list)
+        self._added: dict[str, list[_Rows]] = defaultdict(list)
 
     def __len__(self) -> int:
         self._settle()
-        return sum(len(known.keys) for known in self._sorted.values())
+        return sum(len(known.starts) for known in self._sorted.values())
 
     def add(self, names: RowNames, chunk: int) -> None:
         """Take in the rows of a chunk, which are numbered as the names come."""
@@ -113,16 +137,17 @@ class BankIndex:
         for kind in np.unique(names.ending):
             mine = names.ending == kind
             keys = sortable(names.digests(mine))
-            part = _Sorted(keys, np.full(len(keys), chunk, dtype=np.int32), rows[mine])
+            part = _Rows(keys, np.full(len(keys), chunk, dtype=np.int32), rows[mine])
             self._added[names.endings[kind]].append(part)
 
     def drop(self, chunk: int) -> None:
         """Forget the rows of a chunk."""
         self._settle()
         for ending, known in self._sorted.items():
-            is_left = known.chunk != chunk
+            is_left = known.rows.chunk != chunk
             if not is_left.all():
-                self._sorted[ending] = _Sorted(*(column[is_left] for column in known))
+                left = _Rows(*(column[is_left] for column in known.rows))
+                self._sorted[ending] = _Sorted.of(left)
 
     def find(self, names: RowNames) -> tuple[Int64, Int64]:
         """Chunk and row of each name, int64 (n,) both; `NOWHERE` where there is none."""
@@ -130,14 +155,14 @@ class BankIndex:
         chunk, row = (np.full(len(names), NOWHERE, dtype=np.int64) for _ in range(2))
         for kind in np.unique(names.ending):
             known = self._sorted.get(names.endings[kind])
-            if known is None or not len(known.keys):
+            if known is None or not len(known.starts):
                 continue
             mine = np.flatnonzero(names.ending == kind)
             keys = sortable(names.digests(mine))
-            place = np.minimum(np.searchsorted(known.keys, keys), len(known.keys) - 1)
-            is_here = known.keys[place] == keys
-            chunk[mine[is_here]] = known.chunk[place[is_here]]
-            row[mine[is_here]] = known.row[place[is_here]]
+            place = known.find(keys)
+            is_here = known.rows.keys[place] == keys
+            chunk[mine[is_here]] = known.rows.chunk[place[is_here]]
+            row[mine[is_here]] = known.rows.row[place[is_here]]
         return chunk, row
 
     def _settle(self) -> None:
@@ -145,11 +170,17 @@ class BankIndex:
         while self._added:  # one after another goes, for they fill memory together
             ending, parts = self._added.popitem()
             if ending in self._sorted:
-                parts.insert(0, self._sorted.pop(ending))
-            self._sorted[ending] = _in_order(parts)
+                parts.insert(0, self._sorted.pop(ending).rows)
+            self._sorted[ending] = _Sorted.of(_in_order(parts))
 
 
-def _in_order(parts: list[_Sorted]) -> _Sorted:
+def _starts_of(keys: Any) -> Any:
+    """The first eight bytes of hashes as numbers in the same order, uint64 (n,)."""
+    starts = keys.view(np.uint8).reshape(-1, keys.itemsize)[:, :8]
+    return np.ascontiguousarray(starts).view(">u8").ravel().astype(np.uint64)
+
+
+def _in_order(parts: list[_Rows]) -> _Rows:
     """Parts as one, without the names that an earlier one has; empties the list."""
     keys, chunk, row = (np.concatenate(column) for column in zip(*parts, strict=True))
     parts.clear()
@@ -158,4 +189,4 @@ def _in_order(parts: list[_Sorted]) -> _Sorted:
     is_first = np.append(True, keys[1:] != keys[:-1]) if len(keys) else order
     if not is_first.all():
         order, keys = order[is_first], keys[is_first]
-    return _Sorted(keys, chunk[order], row[order])
+    return _Rows(keys, chunk[order], row[order])
