@@ -117,5 +117,5 @@ def test_other_formats_are_shown_with_what_was_found(export):
     text = card_text(card, name="best")
     assert "| best.onnx | float32 | 94 | onnxruntime 1.32.0 | 23 | 3e-07 |" in text
     assert "### best.int8.onnx" in text
-    assert "4 decisions are others than in float32" in text
+    assert "4 decided otherwise than in float32" in text
     assert "| a\\|b | 0.80 (8 of 10; 0.49 to 0.94) | 1.00 (8 of 8; 0.68 to 1.00) |" in text

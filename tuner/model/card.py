@@ -223,7 +223,7 @@ def _smaller(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{facts['precision']}, {facts['bytes'] / 1e6:.0f} MB, {facts['runtime']}. On "
         f"{facts['pictures']:,} images outside of the test, which the head was trained on, "
-        f"{facts['decisions_changed']:,} decisions are others than in float32, and a probability "
+        f"{facts['decisions_changed']:,} decided otherwise than in float32, and a probability "
         f"differs by at most {facts['largest_difference']:.2g}; {rate['this']:.0f} images a "
         f"second instead of {rate['float32']:.0f} on the machine that wrote it."
     )

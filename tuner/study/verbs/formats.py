@@ -53,7 +53,8 @@ def write_beside(
         with listener.status("exporting on TensorFlow, in a process of its own"):
             for file in write_formats(model, forms, shown, smaller):
                 written.append(file)
-                listener.result(_words(file))
+                for line in _lines_of(file):
+                    listener.result(line)
     except OSError as error:
         what = f"the file cannot be written: {error.strerror or error}"
         do = "free disk space; the .keras file is whole"
@@ -133,18 +134,19 @@ def _squares(ground: Ground, images: Int64) -> UInt8:
     return np.stack([read_image(file.path, image_px=image_px, rule=rule) for file in files])
 
 
-def _words(file: Written) -> str:
+def _lines_of(file: Written) -> tuple[str, str]:
+    """What was written, and how it answered."""
     facts = file.facts
-    said = f"{facts['format']} written to {file.path}, {facts['bytes'] / 1e6:.0f} MB\n  run by "
+    written = f"{facts['format']} written to {file.path}, {facts['bytes'] / 1e6:.0f} MB"
+    run = f"  run by {facts['runtime']} on {facts['pictures']:,}"
     if facts["precision"] == "float32":
-        return (
-            f"{said}{facts['runtime']} on {facts['pictures']} pictures, tall, wide, tiny and huge "
-            f"ones among them; its probabilities differ from Keras by at most "
-            f"{facts['largest_difference']:.1g}"
+        return written, (
+            f"{run} pictures, tall, wide, tiny and huge ones among them; its probabilities differ "
+            f"from Keras by at most {facts['largest_difference']:.1g}"
         )
     rate = facts["images_a_second"]
-    return (
-        f"{said}{facts['runtime']} on {facts['pictures']:,} images: {facts['precision']} changes "
-        f"{facts['decisions_changed']:,} decisions, and a probability by at most "
-        f"{facts['largest_difference']:.2g}; {rate['this'] / rate['float32']:.2f} times as fast"
+    return written, (
+        f"{run} images: {facts['precision']} decides {facts['decisions_changed']:,} otherwise, "
+        f"and moves a probability by at most {facts['largest_difference']:.2g}; "
+        f"{rate['this'] / rate['float32']:.2f} times as fast"
     )
