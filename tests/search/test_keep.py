@@ -58,6 +58,7 @@ def test_predictions_that_were_not_kept_are_said_so(small: Small) -> None:
     with pytest.raises(StudyError, match=r"records\.predictions: none") as raised:
         need_log_prob(search.folder, trial, instead="name the strength: --tau 1")
     assert "restore" not in str(raised.value)
+    assert "another study records.predictions: all, or name the strength" in str(raised.value)
     assert "--tau 1" in str(raised.value)
 
 

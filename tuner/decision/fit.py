@@ -119,12 +119,7 @@ def fit_to(
 
 def _own_predictions(folder: StudyFolder, record: Record, *, tau: float | None) -> Float64:
     """Out-of-fold log probabilities, float64 (n_images, n_classes), adjusted by tau."""
-    log_prob = need_log_prob(
-        folder,
-        record,
-        so=", so no decision can be fitted to them",
-        instead="take another trial: --trial",
-    )
+    log_prob = need_log_prob(folder, record, so=", so no decision can be fitted to them")
     found = np.asarray(log_prob, dtype=np.float64)
     if tau:
         found -= tau * np.log(fold_priors(record, folder.images.fold[folder.images.search]))

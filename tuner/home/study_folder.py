@@ -218,14 +218,16 @@ class StudyFolder:
             yield
 
 
-def need_log_prob(folder: StudyFolder, record: Record, *, so: str = "", instead: str) -> Float32:
+def need_log_prob(
+    folder: StudyFolder, record: Record, *, so: str = "", instead: str = ""
+) -> Float32:
     """`load_log_prob` of a record that cannot do without.
 
     Args:
         folder: The study.
         record: Whose predictions.
         so: What cannot be done without, in words that continue the sentence.
-        instead: What the reader may do where they cannot come back.
+        instead: What else the reader may do than to have them again.
 
     Raises:
         StudyError: If it has none, or they are damaged.
@@ -235,11 +237,12 @@ def need_log_prob(folder: StudyFolder, record: Record, *, so: str = "", instead:
         return found
     kept = folder.kept_predictions
     if kept == "all" or record.kind != "trial":
-        reason, do = "are missing", f"restore the file, or {instead}"
+        reason, again = "are missing", "restore the file"
     else:
         whose = "no trial" if kept == "none" else f"its {folder.config.records.best} best trials"
         reason = f"were not kept: the study keeps those of {whose} (records.predictions: {kept})"
-        do = instead
+        again = "give another study records.predictions: all"
+    do = f"{again}, or {instead}" if instead else again
     where = str(folder.records_path / f"{record.name}.npz")
     raise StudyError(f"the predictions of {record.name} {reason}{so}", where=where, do=do)
 
