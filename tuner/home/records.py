@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from tuner.arrays import Float32
 from tuner.errors import StudyError
@@ -199,7 +200,7 @@ def load_record(path: Path) -> Record:
         StudyError: If the file is damaged or from a newer version.
     """
     try:
-        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        values = dict(_parsed(path.read_bytes()))
         if values.get("schema") != _SCHEMA:
             raise StudyError(
                 f"record has schema {values.get('schema')!r}, this version reads {_SCHEMA}",
@@ -213,6 +214,17 @@ def load_record(path: Path) -> Record:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
     return record
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON by pydantic's parser, twice as fast as Python's, which is asked where that one fails.
+
+    It takes no lone surrogate, and the reason of a failed trial may name a path with one.
+    """
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text.decode("utf-8"))
 
 
 def _check(record: Record, *, name: str) -> None:

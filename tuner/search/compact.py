@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.trial import TrialState
 
 from tuner.files import write_whole
 
@@ -43,11 +44,12 @@ class CompactJournal(BaseJournalBackend):
         self._writer = JournalFileBackend(str(path), lock)
         self._head, self._begin = _read(path)
         self._next = (len(self._head), self._begin)  # number of a log, and where it begins
+        self._kept = self._begin  # bytes that the compact form stands for by now
 
     @property
     def n_new_bytes(self) -> int:
         """How much of the journal has been read that the compact form does not hold."""
-        return self._next[1] - self._begin
+        return self._next[1] - self._kept
 
     def read_logs(self, log_number_from: int) -> Iterator[Log]:
         """Logs from a number on; those of the compact form are numbered first."""
@@ -80,12 +82,14 @@ class CompactJournal(BaseJournalBackend):
 
     def keep(self, storage: JournalStorage) -> None:
         """Make the compact form anew, from all that has been read, where it is worth while."""
-        if self.n_new_bytes < max(_WORTH_BYTES, self._begin // 4):
+        if self.n_new_bytes < max(_WORTH_BYTES, self._kept // 4):
             return
-        logs = _logs_of(storage)
+        end, logs = self._next[1], _logs_of(storage)
+        if self._next[1] != end:  # somebody wrote meanwhile; the next trial asks again
+            return
+        self._kept = end
         if logs is None:
             return
-        end = self._next[1]
         about = {
             "format": _FORMAT,
             "optuna": optuna.__version__,
@@ -95,6 +99,31 @@ class CompactJournal(BaseJournalBackend):
         text = "".join(json.dumps(part, separators=(",", ":")) + "\n" for part in (about, *logs))
         with contextlib.suppress(OSError):  # it only costs time
             write_whole(compact_path(self._path), text)
+
+
+class CompactStorage(JournalStorage):
+    """Optuna's journal storage, whose compact form is made anew as trials end.
+
+    Each time a quarter more has been written than it stands for, so that it costs a trial the same
+    for ever, and a start after many trials reads few of them line by line.
+
+    Args:
+        journal: What it reads and writes.
+    """
+
+    def __init__(self, journal: CompactJournal) -> None:
+        super().__init__(journal)
+        self._journal = journal
+        journal.keep(self)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's."""
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if state.is_finished():
+            self._journal.keep(self)
+        return is_set
 
 
 class _Taken(BaseJournalBackend):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileOpenLock
 
 from tuner.errors import StudyError
 from tuner.files import turn
 from tuner.home import Home
-from tuner.search.compact import CompactJournal
+from tuner.search.compact import CompactJournal, CompactStorage
 from tuner.search.database import is_shared, open_database
 
 
@@ -30,10 +30,7 @@ def open_storage(home: Home, url: str | None = None) -> BaseStorage:
         home.path.mkdir(parents=True, exist_ok=True)
         lock = JournalLock(home.journal)
         _drop_cut_line(home.journal, lock)
-        journal = CompactJournal(home.journal, lock)
-        storage = JournalStorage(journal)
-        journal.keep(storage)
-        return storage
+        return CompactStorage(CompactJournal(home.journal, lock))
     except Exception as error:  # a journal that was edited raises whatever its parser does
         raise StudyError(
             f"Optuna's store cannot be opened: {error}",

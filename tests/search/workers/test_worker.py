@@ -333,7 +333,7 @@ def test_a_database_that_goes_away_ends_a_worker_with_one_message(
     assert "start the same command again" in str(caught.value)
 
 
-def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back() -> None:
+def test_an_interrupt_in_the_middle_of_a_query_gives_the_trial_back(shared: Small) -> None:
     """A preempted worker leaves its parameters to the others at once, whatever it was at.
 
     In a process of its own: one that the tests share was once lost to the interrupt (SIGSEGV).
