@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError
 
 from tuner.errors import StudyError
+from tuner.search.all_trials import SharedStorage
 from tuner.text import first_line
 
 _GRACE_S = 60  # a worker that has not been heard of for so long is lost
@@ -40,7 +41,7 @@ def open_database(url: str) -> RDBStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(
+            return SharedStorage(
                 _with_driver(url),
                 engine_kwargs=options,
                 heartbeat_interval=beat_s,
