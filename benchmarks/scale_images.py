@@ -106,6 +106,7 @@ def measure(n: int, n_classes: int) -> None:
             create_study_folder(folder, config, table, about={})
         with watch("read_folder"):
             images = folder.images
+        del table  # as a study does, which goes on with what it has kept
         with watch("rows_to_extract"):
             wanted = rows_to_extract(config, images, images.root, n_classes=n_classes)
         bank = FeatureBank(home.features, {"features": "random"}, n_features=WIDTH)
@@ -130,7 +131,8 @@ def measure(n: int, n_classes: int) -> None:
         with watch("save_record"):
             save_record(folder.records_path, record, log_prob=log_prob.astype(np.float32))
         with watch("predictions_table"):
-            text = predictions_json(images, log_prob.astype(np.float32), record=record)
+            parts = predictions_json(images, log_prob.astype(np.float32), record=record)
+            predictions = sum(map(len, parts))
         emit(
             "scale_images",
             machine=machine_name(),
@@ -144,7 +146,7 @@ def measure(n: int, n_classes: int) -> None:
             mib_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             images_csv_mib=(folder.path / "images.csv").stat().st_size / 2**20,
             record_mib=(folder.records_path / f"{record.name}.npz").stat().st_size / 2**20,
-            predictions_mib=len(text) / 2**20,
+            predictions_mib=predictions / 2**20,
             bank_gib_of_2048=n_rows * 2048 * 4 / 2**30,
         )
 

@@ -12,7 +12,7 @@ from tuner.tracking.tables import class_names_json, confusion_matrix_json, predi
 def test_predictions_table_lists_each_image_outside_the_test_once(study):
     """Path, class, fold, prediction and probabilities agree with the study's images."""
     images = study.folder.images
-    table = json.loads(predictions_json(images, study.log_prob, record=study.add()))
+    table = json.loads(b"".join(predictions_json(images, study.log_prob, record=study.add())))
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     chosen = images.search
     assert [row["path"] for row in rows] == [images.paths[i] for i in chosen]
@@ -29,7 +29,9 @@ def test_images_of_a_fold_that_never_reported_have_no_prediction(study):
     """A row of -inf is not taken for a prediction of the first class."""
     log_prob = study.log_prob.copy()
     log_prob[0] = -np.inf
-    table = json.loads(predictions_json(study.folder.images, log_prob, record=study.add()))
+    table = json.loads(
+        b"".join(predictions_json(study.folder.images, log_prob, record=study.add()))
+    )
     first = dict(zip(table["columns"], table["data"][0], strict=True))
     assert first["predicted"] is None
     assert first["is_right"] is None
@@ -39,7 +41,7 @@ def test_probabilities_of_other_images_are_refused(study):
     """A file that does not fit the study is an error, never a table of wrong rows."""
     record = study.add()
     with pytest.raises(ValueError, match="probabilities of shape"):
-        predictions_json(study.folder.images, study.log_prob[1:], record=record)
+        list(predictions_json(study.folder.images, study.log_prob[1:], record=record))
 
 
 def test_the_table_of_a_test_record_lists_the_sealed_images(study):
@@ -47,7 +49,7 @@ def test_the_table_of_a_test_record_lists_the_sealed_images(study):
     images = study.folder.images
     log_prob = study.log_prob[: len(images.test)]
     record = replace(study.add(), kind="confirm", part="test", of="trial-00003")
-    table = json.loads(predictions_json(images, log_prob, record=record))
+    table = json.loads(b"".join(predictions_json(images, log_prob, record=record)))
 
     assert [row[0] for row in table["data"]] == [images.paths[i] for i in images.test]
     assert "fold" not in table["columns"]

@@ -7,7 +7,6 @@ temporary name and renamed.
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 import zlib
@@ -23,7 +22,7 @@ from pydantic_core import from_json
 
 from tuner.arrays import Float32
 from tuner.errors import StudyError
-from tuner.files import listed, write_whole
+from tuner.files import listed, replacing, write_whole
 from tuner.home.baselines import TITLES
 from tuner.home.stored import reason_of
 from tuner.setting import Setting
@@ -153,7 +152,9 @@ def save_record(
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / f"{record.name}.npz"
     if log_prob is not None:
-        write_whole(table, _npz(halved(log_prob) if is_half else log_prob.astype(np.float32)))
+        kept = halved(log_prob) if is_half else log_prob.astype(np.float32, copy=False)
+        with replacing(table) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, log_prob=kept)
     else:
         table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
     text = json.dumps(
@@ -322,9 +323,3 @@ def _damaged(path: Path, error: Exception) -> StudyError:
 
 
 _RECORD = TypeAdapter(Record)
-
-
-def _npz(log_prob: NDArray[np.floating]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, log_prob=log_prob)
-    return stream.getvalue()

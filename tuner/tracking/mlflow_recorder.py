@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.errors import TrackingError, TunerError
@@ -285,17 +286,19 @@ class MlflowRecorder:
             self._on_trouble("this MLflow server keeps no views; tuner ui opens its plain charts")
 
     def _write_run(self, folder: StudyFolder, record: Record, mirror: _Mirror, *, sha: str) -> str:
-        draft = draft_run(
-            folder,
-            record,
-            names=mirror.names,
-            parent_id=mirror.parent_id,
-            draw=self._draw,
-            on_trouble=self._on_trouble,
-        )
-        return write_run(
-            self._client, mirror.experiment_id, draft, dataset=mirror.dataset, sha=sha
-        )
+        with TemporaryDirectory() as place:
+            draft = draft_run(
+                folder,
+                record,
+                files=Path(place),
+                names=mirror.names,
+                parent_id=mirror.parent_id,
+                draw=self._draw,
+                on_trouble=self._on_trouble,
+            )
+            return write_run(
+                self._client, mirror.experiment_id, draft, dataset=mirror.dataset, sha=sha
+            )
 
     def _delete(self, run_id: str) -> None:
         self._client.set_terminated(run_id, "FAILED")  # nothing is RUNNING, even in the trash

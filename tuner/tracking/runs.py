@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,7 +41,7 @@ class Draft(NamedTuple):
         tags: Without the one that says that the run is whole.
         params: By name.
         points: Every value of every metric.
-        files: Artifacts by file name.
+        files: Folder of artifacts, the caller's.
         image: Confusion matrix, uint8 (height, width, 3), or None.
     """
 
@@ -52,7 +52,7 @@ class Draft(NamedTuple):
     tags: dict[str, str]
     params: dict[str, str]
     points: list[content.Point]
-    files: Mapping[str, bytes | bytearray]
+    files: Path
     image: Image | None
 
 
@@ -60,6 +60,7 @@ def draft_run(
     folder: StudyFolder,
     record: Record,
     *,
+    files: Path,
     names: list[str],
     parent_id: str,
     draw: Draw,
@@ -70,6 +71,7 @@ def draft_run(
     Args:
         folder: The study.
         record: The record.
+        files: An empty folder for what the run will hold as files.
         names: Safe class names.
         parent_id: The study's own run.
         draw: From counts, class names and title to uint8 (height, width, 3).
@@ -77,13 +79,12 @@ def draft_run(
     """
     title = content.run_name(record)
     tags = content.record_tags(folder, record, parent_id=parent_id)
-    files: dict[str, bytes | bytearray] = {}
     for file in FILES:
         with _left_out(f"no {file.what} of {record.name}", on_trouble):
-            made = file.content(folder, record, names)
-            if made is not None:
-                files[file.name] = made
-    if tables := [f.name for f in FILES if f.is_table and f.name in files]:
+            parts = file.content(folder, record, names)
+            if parts is not None:
+                _write(files / file.name, parts)
+    if tables := [f.name for f in FILES if f.is_table and (files / f.name).exists()]:
         # What MLflow's log_table would set; its UI then shows and compares the tables.
         logged = [{"path": name, "type": "table"} for name in tables]
         tags["mlflow.loggedArtifacts"] = json.dumps(logged)
@@ -117,7 +118,7 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     Returns:
         The run's id.
     """
-    n_files = len(draft.files) + _FILES_AN_IMAGE * (draft.image is not None)
+    n_files = len(list(draft.files.iterdir())) + _FILES_AN_IMAGE * (draft.image is not None)
     run = client.create_run(
         experiment_id,
         start_time=draft.start_ms,
@@ -127,7 +128,7 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     run_id: str = run.info.run_id
     _log_values(client, run_id, draft)
     client.log_inputs(run_id, datasets=[dataset])
-    log_files(client, run_id, draft.files)
+    client.log_artifacts(run_id, str(draft.files))
     if draft.image is not None:
         # Only images logged by key are compared in MLflow's image grid.
         client.log_image(
@@ -142,6 +143,16 @@ def write_run(client: Any, experiment_id: str, draft: Draft, *, dataset: Any, sh
     client.set_terminated(run_id, draft.status, end_time=draft.end_ms)
     client.set_tag(run_id, content.WHOLE_TAG, sha)
     return run_id
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file, or none where a part fails: what lies in the folder goes into the run."""
+    try:
+        with path.open("wb") as stream:
+            stream.writelines(parts)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def files_are_there(run: Any, *, n_least: int = 1) -> bool:
@@ -159,7 +170,7 @@ def files_are_there(run: Any, *, n_least: int = 1) -> bool:
     return sum(len(names) for _, _, names in os.walk(folder)) >= wanted
 
 
-def log_files(client: Any, run_id: str, files: Mapping[str, bytes | bytearray]) -> None:
+def log_files(client: Any, run_id: str, files: Mapping[str, bytes]) -> None:
     """Log files by name as artifacts, in one call."""
     with TemporaryDirectory() as place:
         for name, content in files.items():

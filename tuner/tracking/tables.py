@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ def confusion_matrix_json(record: Record, class_names: Sequence[str]) -> str:
     return json.dumps({"class_names": list(class_names), "matrix": record.matrix})
 
 
-def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -> bytearray:
+def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -> Iterator[bytes]:
     """Prediction of every image that a record counts, in the form of MLflow's tables.
 
     Images whose fold was not predicted before a failure have no prediction. Only trials and
@@ -43,8 +43,8 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
         log_prob: float32 of shape (n_images, n_classes), the record's images in their order.
         record: Whose predictions they are.
 
-    Returns:
-        UTF-8, which of a million images is 150 MB and there once only.
+    Yields:
+        UTF-8, part after part: of a million images it is 150 MB.
 
     Raises:
         ValueError: If `log_prob` belongs to other images or classes.
@@ -59,14 +59,13 @@ def predictions_json(images: ImageTable, log_prob: Float32, *, record: Record) -
     has_fold = record.kind != "confirm"
     names = ["path", "class", *(["fold"] if has_fold else []), "predicted", "is_right"]
     names += [f"probability: {name}" for name in class_names]
-    text = bytearray(f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":['.encode())
+    yield f'{{"columns":{json.dumps(names, separators=(",", ":"))},"data":['.encode()
     for start in range(0, len(rows), _BLOCK):  # a row is many objects, while it is no text yet
         block = slice(start, start + _BLOCK)
         data = _predictions_of(images, rows[block], log_prob[block], has_fold=has_fold)
-        text += b"," if start else b""
-        text += json.dumps(data, separators=(",", ":"))[1:-1].encode()
-    text += b"]}"
-    return text
+        lines = json.dumps(data, separators=(",", ":"))[1:-1].encode()
+        yield b"," + lines if start else lines
+    yield b"]}"
 
 
 def _predictions_of(
@@ -93,28 +92,32 @@ class RunFile(NamedTuple):
     Attributes:
         name: Of the file, among the run's artifacts.
         what: It holds, for the message that it is left out.
-        content: UTF-8, from folder, record and safe class names; None of a record that has no
-            such thing.
+        content: UTF-8, part after part, from folder, record and safe class names; None of a record
+            that has no such thing.
         is_table: Whether MLflow shows and compares it as a table.
     """
 
     name: str
     what: str
-    content: Callable[[StudyFolder, Record, Sequence[str]], bytes | bytearray | None]
+    content: Callable[[StudyFolder, Record, Sequence[str]], Iterable[bytes] | None]
     is_table: bool = False
 
 
-def _class_names(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytes:
-    return class_names_json(folder.class_names, names).encode()
+def _class_names(folder: StudyFolder, record: Record, names: Sequence[str]) -> list[bytes]:
+    return [class_names_json(folder.class_names, names).encode()]
 
 
-def _confusion_matrix(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytes | None:
+def _confusion_matrix(
+    folder: StudyFolder, record: Record, names: Sequence[str]
+) -> list[bytes] | None:
     if not record.matrix:
         return None
-    return confusion_matrix_json(record, folder.class_names).encode()
+    return [confusion_matrix_json(record, folder.class_names).encode()]
 
 
-def _predictions(folder: StudyFolder, record: Record, names: Sequence[str]) -> bytearray | None:
+def _predictions(
+    folder: StudyFolder, record: Record, names: Sequence[str]
+) -> Iterator[bytes] | None:
     log_prob = load_log_prob(folder.records_path, record.name)
     if log_prob is None:
         return None
