@@ -12,6 +12,7 @@ import time
 import urllib.request
 
 import optuna
+import psutil
 import pytest
 
 from tuner.home import Home
@@ -128,6 +129,8 @@ def test_no_server_outlives_the_command(tmp_path, number):
             assert time.monotonic() < deadline
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
             assert answer.status == 200
+        # The command, MLflow's and the one that answers.
+        assert len(psutil.Process(process.pid).children(recursive=True)) <= 2
         process.send_signal(number)
         process.wait(timeout=60)
     finally:

@@ -76,7 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Path:
     return place / "mlruns"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pages(home: Path) -> Iterator[dict[str, str]]:
     """The addresses that ``tuner ui`` names, by their labels, while it serves."""
     with socket.socket() as probe:
