@@ -55,7 +55,8 @@ def run_command(params: Params, *, trials: int | None) -> str:
     words: list[object] = ["tuner", "run", params["study"]]
     words += ["--trials", trials] if trials is not None else []
     for override in params["overrides"] or ():
-        words += ["--set", override]
+        if trials is None or not override.startswith("search.trials="):  # said just before
+            words += ["--set", override]
     words += ["--live"] if params["live"] else []
     words += home_words(params["home"])
     words += ["--tracking-uri", params["tracking_uri"]] if params["tracking_uri"] else []
