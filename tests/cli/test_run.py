@@ -57,6 +57,14 @@ def test_the_command_that_goes_on_is_the_command_that_was_given(
     assert given_["storage"] == storage
 
 
+def test_the_command_that_goes_on_says_once_how_many_trials():
+    """An override of them has done its part."""
+    params = PLAIN | {"overrides": ["search.trials=3", "seed=1"]}
+    assert "search.trials" not in run_command(params, trials=6)
+    assert "seed=1" in run_command(params, trials=6)
+    assert "search.trials=3" in run_command(params, trials=None)
+
+
 def test_the_demo_goes_on_as_demo():
     """Without its flag, a demo on random weights would be refused when it goes on."""
     again = run_command(PLAIN | {"demo": True}, trials=3)
