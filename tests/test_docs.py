@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.commands import COMMANDS, console_lines, parse
+from tests.tiny_backbone import write_tiny_backbone
 from tuner.setting import HYPERPARAMETERS
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +106,7 @@ SMALL = """
 name: digits
 data: {source: digits, image_px: 32}
 split: {folds: 2}
-backbone: {weights: random}
+backbone: {model: tiny.keras}
 training: {epochs: 3, hidden_units: 16}
 """
 
@@ -125,6 +126,7 @@ def test_the_python_page_runs(tmp_path):
         script = script.replace(large, small)
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "digits.yaml").write_text(SMALL)
+    write_tiny_backbone(tmp_path / "tiny.keras")
     (tmp_path / "new_photos").mkdir()
     for name in ("a", "b"):
         Image.new("RGB", (40, 30), "white").save(tmp_path / "new_photos" / f"{name}.png")

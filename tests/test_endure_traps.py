@@ -15,15 +15,16 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image
 
+from tests.tiny_backbone import write_tiny_backbone
 from tuner.home.study_folder import StudyFolder
 from tuner.model.archive import read_card
 
 PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 TINY = """
 name: {name}
-data: {{source: {source}, image_px: 32}}
+data: {{source: {source}, image_px: 32, group_by: none}}
 split: {{folds: 2}}
-backbone: {{weights: random}}
+backbone: {{model: {backbone}}}
 search: {{trials: 2}}
 training: {{epochs: 4, hidden_units: 16, learning_rate: 0.001}}
 """
@@ -62,7 +63,11 @@ def tuner(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
 def test_two_classes_through_every_command(tmp_path):
     """Run, status, confirm, report, export and train: alpha is a class weight throughout."""
     pictures(tmp_path / "data", good=30, rare=9)
-    (tmp_path / "two.yaml").write_text(TINY.format(name="two", source="data"))
+    (tmp_path / "two.yaml").write_text(
+        TINY.format(
+            backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="two", source="data"
+        )
+    )
     tuner(tmp_path, "check", "two.yaml")
     tuner(tmp_path, "run", "two.yaml")
     folder = StudyFolder(tmp_path / "home" / "studies" / "two")
@@ -101,7 +106,13 @@ def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
     pictures(tmp_path / "data", **{f"k{k}": 7 for k in range(5)})
     lines = [f"k{k}/{i}.png,{name}" for k, name in enumerate(names) for i in range(7)]
     (tmp_path / "data" / "all.csv").write_text("\n".join(["path,label", *lines]) + "\n")
-    (tmp_path / "names.yaml").write_text(TINY.format(name="names", source="data/all.csv"))
+    (tmp_path / "names.yaml").write_text(
+        TINY.format(
+            backbone=write_tiny_backbone(tmp_path / "tiny.keras"),
+            name="names",
+            source="data/all.csv",
+        )
+    )
     out, _ = tuner(tmp_path, "check", "names.yaml")
     assert "'Support' and 'support' differ only by case" in out
     tuner(tmp_path, "run", "names.yaml", "--trials", "1")
@@ -124,7 +135,11 @@ def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
 def test_two_hundred_classes_are_a_study(tmp_path):
     """Five images of each: run, status, report and MLflow have every class."""
     pictures(tmp_path / "data", **{f"class {k:03d}": 5 for k in range(200)})
-    (tmp_path / "many.yaml").write_text(TINY.format(name="many", source="data"))
+    (tmp_path / "many.yaml").write_text(
+        TINY.format(
+            backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="many", source="data"
+        )
+    )
     _, err = tuner(tmp_path, "run", "many.yaml", "--trials", "1")
     assert err.count("out-of-fold images") == 8
     assert "and 192 more classes of so few images" in err
@@ -145,7 +160,11 @@ def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(8):
             Image.new("RGB", (12, 12), "gray").save(tmp_path / "data" / name / f"{i}.png")
-    (tmp_path / "same.yaml").write_text(TINY.format(name="same", source="data"))
+    (tmp_path / "same.yaml").write_text(
+        TINY.format(
+            backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="same", source="data"
+        )
+    )
     out, err = tuner(tmp_path, "check", "same.yaml")
     assert "same bytes, different labels" in out + err
     out, err = tuner(tmp_path, "run", "same.yaml")

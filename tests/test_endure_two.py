@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from tests.tiny_backbone import tiny_backbone
 from tuner.home.study_folder import StudyFolder
 from tuner.tracking.connection import connect
 
@@ -29,7 +30,7 @@ STUDY = """
 name: {name}
 data: {{source: digits, image_px: 32, exclude: ["digit_[0-5]/*"]}}
 split: {{folds: 2}}
-backbone: {{weights: random}}
+backbone: {{model: {backbone}}}
 search: {{trials: 3}}
 training: {{epochs: 5, hidden_units: 16, learning_rate: 0.001}}
 """
@@ -88,7 +89,7 @@ def ask(url: str) -> None:
 def test_two_studies_and_their_viewers_share_a_home(home):
     """Two searches, a second start of one, MLflow's UI and a dashboard: all work, or say why."""
     for name in ("one", "two"):
-        (home.place / f"{name}.yaml").write_text(STUDY.format(name=name))
+        (home.place / f"{name}.yaml").write_text(STUDY.format(name=name, backbone=tiny_backbone()))
     connect(f"sqlite:///{home.path / 'mlflow.db'}").search_experiments(max_results=1)
     pages = {"ui": free_port()}
     home.start("ui", "--port", str(pages["ui"]), "--no-browser")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import tuner  # noqa: F401  # a fixture
+from tests.tiny_backbone import write_tiny_backbone
 from tuner.home.study_folder import StudyFolder
 from tuner.model.archive import read_card
 
@@ -15,7 +16,7 @@ SETTINGS = (
     "data.image_px=32",
     'data.include=["digit_[789]/*"]',
     "split.folds=2",
-    "backbone.weights=random",
+    "backbone.model=tiny.keras",
     "search.trials=1",
     "search.augmentation_multiplier=[1, 1]",
     "training.epochs=1",
@@ -27,6 +28,7 @@ SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 def test_a_live_study_is_a_study(tuner, tmp_path):  # noqa: F811
     """`--live` is kept with the study, goes on as such, is refused as another, and trains."""
     home = ["--home", tmp_path / "home"]
+    write_tiny_backbone(tmp_path / "tiny.keras")
     assert tuner("init", "digits", "-o", "digits.yaml", *home).code == 0
     run = ["run", "digits.yaml", *SETS, *home]
     first = tuner(*run, "--live")

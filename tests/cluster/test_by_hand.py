@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.tiny_backbone import write_tiny_backbone
 from tuner.home.study_folder import StudyFolder
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ STUDY = """
 name: joined
 data: {source: digits, image_px: 32, exclude: ["digit_[0-5]/*"]}
 split: {folds: 2}
-backbone: {weights: random}
+backbone: {model: tiny.keras}
 search: {trials: 8}
 training: {epochs: 10, hidden_units: 16}
 """
@@ -31,6 +32,7 @@ PATIENCE_S = 400
 def test_two_commands_share_a_study(tmp_path: Path, postgres: Callable[[], str]) -> None:
     """Together they finish what was wanted, each trial with one run, and the last one closes."""
     (tmp_path / "joined.yaml").write_text(STUDY)
+    write_tiny_backbone(tmp_path / "tiny.keras")
     away = ("TUNER_HOME", "MLFLOW_TRACKING_URI")
     environment = {k: v for k, v in os.environ.items() if k not in away}
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

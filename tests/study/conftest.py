@@ -12,6 +12,7 @@ import pytest
 
 import tuner
 from tests.report.made_study import HOSTILE, confirm, free_baselines, make_study
+from tests.tiny_backbone import tiny_backbone
 from tuner.data.digits import write_digits
 from tuner.home.records import Record
 from tuner.home.study_folder import StudyFolder
@@ -20,7 +21,7 @@ from tuner.study import Study
 COUNTS = {"digit_3": 24, "digit_5": 18, "digit_8": 12}
 CLASSES = tuple(COUNTS)
 OVERRIDES = (
-    "backbone.weights=random",
+    f"backbone.model={tiny_backbone()}",
     "split.folds=2",
     "search.trials=2",
     "search.augmentation_multiplier=[0, 1]",

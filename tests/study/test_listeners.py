@@ -18,10 +18,10 @@ from tuner.study.places import listener_of
 
 
 def test_an_own_listener_hears_everything_in_order(ran: Ran) -> None:
-    """Facts, the opened study, extraction, then each setting from its start to its record."""
+    """Facts, extraction (groups are found by it), the opened study, then each setting."""
     names = ran.heard.names()
     first = {name: names.index(name) for name in names}
-    order = ["fact", "opened", "progress", "training", "trial_started", "epoch_ended"]
+    order = ["fact", "progress", "opened", "training", "trial_started", "epoch_ended"]
     order += ["trial_ended", "trained"]
     assert [name for name in first if name in order] == order
     started = [name for (name,) in ran.heard.all("trial_started")]
@@ -43,9 +43,10 @@ def test_an_own_listener_hears_everything_in_order(ran: Ran) -> None:
 
 
 def test_the_facts_are_those_of_the_study(ran: Ran) -> None:
-    """Device, weights, engine, images and features are named once each."""
+    """Device, backbone, engine, features, groups and images are named once each."""
     labels = [label for label, _ in ran.heard.all("fact")]
-    assert labels[:5] == ["study", "device", "weights", "engine", "images"]
+    assert labels[:4] == ["study", "device", "backbone", "engine"]
+    assert {"features", "groups", "images"} <= set(labels)
     assert labels.count("features") == 1
     facts = dict(ran.heard.all("fact"))
     assert facts["study"] == "some"

@@ -13,13 +13,14 @@ pytest.importorskip("nbclient")
 from jupyter_client import KernelManager
 
 from docs.make_tour import read, run
+from tests.tiny_backbone import tiny_backbone
 from tuner.study import Study
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = """
 here = Path({here!r})
 trials, seeds = 2, 2
-overrides = ["backbone.weights=random", "training.epochs=3", "training.hidden_units=16"]
+overrides = ["backbone.model={backbone}", "training.epochs=3", "training.hidden_units=16"]
 """
 CELL = """
 import tuner
@@ -27,7 +28,7 @@ import tuner
 study = tuner.Study.of_folder("digits", image_px=32, home={home!r}, overrides={overrides!r})
 study.run(trials=4)
 """
-OVERRIDES = ["backbone.weights=random", "split.folds=2", "training.patience=40"]
+OVERRIDES = [f"backbone.model={tiny_backbone()}", "split.folds=2", "training.patience=40"]
 WAIT_S = 300
 
 
@@ -40,7 +41,9 @@ def this_checkout(monkeypatch):
 @pytest.mark.slow
 def test_the_tour_runs_and_shows_tables_and_figures(tmp_path):
     """Every cell of docs/tour.ipynb runs: check, bar, frame, figures, verdict, predictions."""
-    notebook = run(read(PARAMETERS.format(here=str(tmp_path))), folder=tmp_path)
+    notebook = run(
+        read(PARAMETERS.format(here=str(tmp_path), backbone=tiny_backbone())), folder=tmp_path
+    )
     shown = {cell.id: outputs_of(cell) for cell in notebook.cells if cell.cell_type == "code"}
     assert "753 images in 10 classes" in shown["check"]["text/html"]
     assert "2 of 2 trials" in shown["run"]["text/html"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from tuner.config import AugmentationConfig, TrainingConfig
+from tests.tiny_backbone import write_tiny_backbone
+from tuner.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from tuner.data.digits import write_digits
 from tuner.data.reading import read_image_table
 from tuner.errors import DataError
@@ -16,6 +18,7 @@ from tuner.evaluation.metrics import log_softmax
 from tuner.features.backbone import Extractor, build_backbone
 from tuner.features.bank import FeatureBank
 from tuner.features.extract import fill_bank
+from tuner.features.own_backbone import resolve_backbone
 from tuner.features.views import view_key
 from tuner.features.wanted import ViewOf
 from tuner.features.weights.resolve import resolve_weights
@@ -46,14 +49,26 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def backbone():
+def resnet():
     """Random weights, the same everywhere."""
     return build_backbone(resolve_weights("random"))
 
 
 @pytest.fixture(scope="module")
-def live(images, backbone):
+def tiny(tmp_path_factory):
+    """Two convolutions, where another backbone would say no more."""
+    path = write_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny.keras")
+    return build_backbone(resolve_backbone(BackboneConfig(model=str(path))))
+
+
+@pytest.fixture(scope="module")
+def live(images, tiny):
     """Every image and its first three views, kept to the views of the bank."""
+    return live_images(images, tiny)
+
+
+def live_images(images, backbone):
+    """As `live`, on a backbone."""
     files = [
         ViewOf(images.root / path, sha256, 0)
         for path, sha256 in zip(images.paths, images.sha256, strict=True)
@@ -110,12 +125,13 @@ def on_images(images, live):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["minority", "shared"])
-def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, policy, tmp_path):
+def test_with_the_views_of_the_bank_both_ways_are_one(images, resnet, policy, tmp_path):
     """Heads on the bank and the loop on images give the same probabilities, reports and rates.
 
     Dropout is on: both draw the same masks. Steps are enough for the rows to come round.
     """
     assert TRAINING.dropout > 0
+    live = live_images(images, resnet)
     folds = make_folds(images, policy=policy)
     assert len(folds[0].head.turns) == (1 if policy == "minority" else 2)
     n_seen = TRAINING.epochs * STEPS_AROUND * TRAINING.batch_size
@@ -129,7 +145,7 @@ def test_with_the_views_of_the_bank_both_ways_are_one(images, live, backbone, po
     fill_bank(
         bank,
         wanted,
-        lambda: Extractor(backbone),
+        lambda: Extractor(resnet),
         image_px=IMAGE_PX,
         augmentation=AUGMENTATION,
         batch_size=TRAINING.batch_size,
@@ -226,7 +242,7 @@ def test_an_image_that_goes_missing_stops_with_its_name(images, live):
     """What a reading thread meets comes out as the error of the file, not of the backend."""
     files = [f._replace(path=f.path.with_name("gone.png")) for f in live.files]
     # On JAX a `fit` that ends in an error takes the variables of its model with it.
-    mine = build_backbone(resolve_weights("random"))
+    mine = keras.models.clone_model(live.backbone)
     with pytest.raises(DataError, match="cannot be opened"):
         train(make_folds(images), replace(live, files=files, kept={}, backbone=mine), images)
 
