@@ -10,8 +10,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from tuner.search.all_trials import SharedStorage
-from tuner.search.database import open_database
+from tuner.search.database import SharedStorage, open_database
 
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 

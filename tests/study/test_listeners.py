@@ -43,10 +43,10 @@ def test_an_own_listener_hears_everything_in_order(ran: Ran) -> None:
 
 
 def test_the_facts_are_those_of_the_study(ran: Ran) -> None:
-    """Device, backbone, engine, features, groups and images are named once each."""
+    """Device, backbone, engine, features and images are named once each."""
     labels = [label for label, _ in ran.heard.all("fact")]
     assert labels[:4] == ["study", "device", "backbone", "engine"]
-    assert {"features", "groups", "images"} <= set(labels)
+    assert {"features", "images"} <= set(labels)
     assert labels.count("features") == 1
     facts = dict(ran.heard.all("fact"))
     assert facts["study"] == "some"
