@@ -39,14 +39,15 @@ def machine_name(*, gpu: str = "") -> str:
 
 
 def alternate(
-    contestants: Mapping[str, Callable[[], object]], *, repeats: int
+    contestants: Mapping[str, Callable[[], object]], *, repeats: int, warm_up: bool = True
 ) -> dict[str, list[float]]:
     """Seconds of each contestant in each round; all run in every round, in turn.
 
-    Whoever else uses the machine then slows all of them alike. One round before is not counted.
+    Whoever else uses the machine then slows all of them alike. With `warm_up` one round before is
+    not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_number in range(repeats + 1):
+    for round_number in range(0 if warm_up else 1, repeats + 1):
         for name, run in contestants.items():
             start = time.perf_counter()
             run()

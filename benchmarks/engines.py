@@ -1,6 +1,7 @@
 """Images a second of every engine: filling the bank, the bare call, and the floor of both.
 
-python benchmarks/engines.py [--today TREE] [--image-px 128 224] [--quick] [--predict] [--study]
+python benchmarks/engines.py [--today TREE] [--image-px 128 224] [--quick] [--predict]
+    [--study] [--no-rows]
 
 Each contestant is a process of its own (`_engines_server.py`), and all take turns on the same
 images and views of steel, so that whoever else uses the machine slows all of them alike. The floor
@@ -196,7 +197,8 @@ def whole_studies(options: argparse.Namespace, data: str, paths: list[Path]) -> 
                 subprocess.run(command, env=environment, check=True, capture_output=True)
 
         turns = {engine: lambda e=engine, t=tree: run(e, t) for engine, tree in trees.items()}
-        seconds = alternate(turns, repeats=options.study_repeats)
+        # Each is a command in a process of its own, which nothing warms up.
+        seconds = alternate(turns, repeats=options.study_repeats, warm_up=False)
     for engine in trees:
         emit(
             "engines",
@@ -228,11 +230,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
     parser.add_argument("--predict", action="store_true", help="`tuner predict`, too")
     parser.add_argument("--study", action="store_true", help="whole studies, too")
+    parser.add_argument("--no-rows", action="store_true", help="nothing but whole studies")
     parser.add_argument("--study-repeats", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         data, paths = image_files("steel_xsdd", into=Path(name))
-        for image_px in options.image_px:
+        for image_px in () if options.no_rows else options.image_px:
             measure(options, image_px, data, paths)
         if options.study:
             whole_studies(options, data, paths)
