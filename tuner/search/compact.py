@@ -90,15 +90,15 @@ class CompactJournal(BaseJournalBackend):
         self._kept = end
         if logs is None:
             return
-        about = {
-            "format": _FORMAT,
-            "optuna": optuna.__version__,
-            "bytes": end,
-            "sha256": _sum(self._path, end),
-        }
-        text = "".join(json.dumps(part, separators=(",", ":")) + "\n" for part in (about, *logs))
         with contextlib.suppress(OSError):  # it only costs time
-            write_whole(compact_path(self._path), text)
+            about = {
+                "format": _FORMAT,
+                "optuna": optuna.__version__,
+                "bytes": end,
+                "sha256": _sum(self._path, end),
+            }
+            lines = (json.dumps(part, separators=(",", ":")) for part in (about, *logs))
+            write_whole(compact_path(self._path), "".join(f"{line}\n" for line in lines))
 
 
 class CompactStorage(JournalStorage):
