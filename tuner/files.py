@@ -17,7 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from tuner.text import NOT_POSIX
 
@@ -102,14 +102,22 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write or replace a file; text is written in UTF-8, line ends as they are.
+
+    Args:
+        path: The file.
+        content: What it will hold, or what writes that into an open file.
 
     Raises:
         OSError: If the file cannot be written; `path` is then as it was.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        if callable(content):
+            with temporary.open("wb") as stream:
+                content(stream)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def listed(folder: Path, pattern: str) -> list[Path]:

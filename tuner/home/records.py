@@ -22,7 +22,7 @@ from pydantic_core import from_json
 
 from tuner.arrays import Float32
 from tuner.errors import StudyError
-from tuner.files import listed, replacing, write_whole
+from tuner.files import listed, write_whole
 from tuner.home.baselines import TITLES
 from tuner.home.stored import reason_of
 from tuner.setting import Setting
@@ -153,8 +153,7 @@ def save_record(
     table = folder / f"{record.name}.npz"
     if log_prob is not None:
         kept = halved(log_prob) if is_half else log_prob.astype(np.float32, copy=False)
-        with replacing(table) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, log_prob=kept)
+        write_whole(table, lambda stream: np.savez_compressed(stream, log_prob=kept))
     else:
         table.unlink(missing_ok=True)  # of an attempt that died before its JSON was there
     text = json.dumps(
