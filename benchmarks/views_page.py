@@ -59,8 +59,8 @@ def recipe(lines: Sequence[Line]) -> str:
         keys = ("images", "classes", "image_px", "hidden_units", "learning_rate")
         cells = [name, *(first[k] for k in keys)]
         rows.append("| " + " | ".join(map(str, [*cells, len(seeds)])) + " |")
-    machine = lines[0]["machine"]
-    return "\n".join([*rows, "", f"Images outside the sealed test; on {machine}.", ""])
+    machines = " and ".join(dict.fromkeys(line["machine"] for line in lines))
+    return "\n".join([*rows, "", f"Images outside the sealed test; on {machines}.", ""])
 
 
 def values(lines: Sequence[Line], key: str, **which: Any) -> dict[int, float]:
