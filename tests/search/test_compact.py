@@ -9,16 +9,11 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
+from tests.search.every_state import RUNNING, SPACE, study_in
 from tuner.home import Home
 from tuner.search import compact
 from tuner.search.journal import JournalLock, open_storage
-
-SPACE = {
-    "gamma": optuna.distributions.FloatDistribution(0, 5),
-    "mode": optuna.distributions.CategoricalDistribution(["none", "sqrt"]),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -48,22 +43,6 @@ def as_optuna_reads(home: Home) -> Any:
     return state_of(JournalStorage(JournalFileBackend(str(home.journal))))
 
 
-def study_in(storage: Any, name: str = "one") -> optuna.Study:
-    """A study with trials in every state, with reports, attributes and constraints."""
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
-    study.set_user_attr("batch", [0, 1])
-    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
-        trial = study.ask(SPACE)
-        trial.report(0.1, 0)
-        trial.report(float("nan"), 1)
-        trial.set_user_attr("attempt", 2)
-        trial.set_constraint("floor", -0.5)
-        study.tell(trial, 0.7 if state == TrialState.COMPLETE else None, state=state)
-    study.ask(SPACE).report(0.3, 0)
-    study.enqueue_trial({"gamma": 1.0, "mode": "sqrt"})
-    return study
-
-
 def plain(state: Any) -> str:
     """A state to compare, NaN being equal to itself."""
     return repr(state)
@@ -88,9 +67,9 @@ def test_a_study_goes_on_behind_its_compact_form(tmp_path: Path) -> None:
     open_storage(home)
     storage, watching = open_storage(home), open_storage(home)
     study = optuna.load_study(study_name="one", storage=storage)
-    study.tell(3, 0.9)
+    study.tell(RUNNING, 0.9)
     trial = study.ask(SPACE)
-    assert trial.params == {"gamma": 1.0, "mode": "sqrt"}
+    assert (trial.params["gamma"], trial.params["mode"]) == (1.0, "sqrt")
     study.tell(trial, 0.2)
     study.tell(study.ask(SPACE), 0.1)
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):

@@ -1,4 +1,4 @@
-"""Optuna's store in a database: what is said when it cannot be had, and what time it is."""
+"""Optuna's store in a database: what is said when it cannot be had, its clock, its trials."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import RDBStorage
 
+from tests.search.every_state import RUNNING, SPACE, study_in
 from tuner.errors import StudyError
 from tuner.search import database
-from tuner.search.database import clock_skew_s, grace_s, is_shared, open_database
+from tuner.search.database import SharedStorage, clock_skew_s, grace_s, is_shared, open_database
+
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 
 
 def refusal(url: str) -> str:
@@ -89,3 +95,49 @@ def test_clock_is_compared_with_the_database(
     assert 580 < clock_skew_s(storage) < 620
     storage.engine.dispose()
     assert clock_skew_s(open_database("sqlite:///:memory:")) == 0
+
+
+def check_trials_read_at_once(url: str) -> None:
+    """Compare what is read at once with what Optuna reads, in a database of two studies."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_database(url)
+    assert isinstance(storage, SharedStorage)
+    for name in ("other", "one"):
+        study_in(storage, name)
+    for study in storage.get_all_studies():
+        wanted = RDBStorage._get_trials(storage, study._study_id, None, set(), -1)
+        found = storage._get_trials(study._study_id, None, set(), -1)
+        assert len(wanted) == 7
+        # As text, for NaN is not equal to itself.
+        assert [repr(trial) for trial in found] == [repr(trial) for trial in wanted]
+        assert [t.constraints for t in found] == [t.constraints for t in wanted]
+    with pytest.raises(KeyError):
+        storage._get_trials(99, None, set(), -1)
+    storage.engine.dispose()
+
+
+def test_trials_are_those_that_optuna_reads(tmp_path: Path) -> None:
+    """Every state, parameter, report, attribute and time, from the study alone."""
+    check_trials_read_at_once(f"sqlite:///{tmp_path}/optuna.db")
+
+
+def test_trials_are_those_that_optuna_reads_from_postgresql(postgres: Callable[[], str]) -> None:
+    """The same from the database that workers share."""
+    check_trials_read_at_once(postgres())
+
+
+def test_a_study_goes_on_from_what_was_read(tmp_path: Path) -> None:
+    """Trials that run end, and new ones come, as in a study that Optuna has read itself."""
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    first, second = open_database(url), open_database(url)
+    begun = study_in(first)
+    joined = optuna.load_study(study_name="one", storage=second)
+    assert len(joined.get_trials()) == 7
+    begun.tell(RUNNING, 0.9)
+    assert joined.get_trials()[RUNNING].value == 0.9
+    trial = joined.ask(SPACE)
+    assert trial.params["mode"] == "sqrt"
+    joined.tell(trial, 0.2)
+    assert [t.state for t in begun.get_trials()] == [t.state for t in joined.get_trials()]
+    for storage in (first, second):
+        storage.engine.dispose()
