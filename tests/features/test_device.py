@@ -4,9 +4,16 @@ import os
 import sys
 
 import keras
+import numpy as np
 import pytest
 
-from tuner.features.device import Device, find_device, prepare_environment
+from tuner.features.device import (
+    Device,
+    empty_rows,
+    find_device,
+    prepare_environment,
+    to_device,
+)
 
 
 @pytest.fixture
@@ -83,3 +90,29 @@ def test_environment_is_prepared_and_the_users_wins(monkeypatch):
     prepare_environment()
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+
+
+def test_a_matrix_is_taken_over_as_it_is(without_gpu):
+    """On a processor the tensor is the array's own memory: nothing is held twice."""
+    matrix = empty_rows((3, 5))
+    matrix[...] = np.arange(15).reshape(3, 5)
+    tensor = to_device(matrix)
+    matrix[1, 2] = -1
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(tensor), matrix)
+    assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
+
+
+@pytest.mark.parametrize("what", ["begins between", "every other", "read only", "empty"])
+def test_other_matrices_are_copied_once(what):
+    """Whatever lies otherwise in memory becomes a tensor of the same numbers."""
+    matrix = np.arange(33, dtype=np.float32)[1:].reshape(8, 4)
+    if what == "every other":
+        matrix = matrix[::2]
+    elif what == "read only":
+        matrix = empty_rows((8, 4))
+        matrix[...] = 2
+        matrix.setflags(write=False)
+    elif what == "empty":
+        matrix = matrix[:0]
+    tensor = to_device(matrix)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(tensor), matrix)

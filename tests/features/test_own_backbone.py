@@ -1,5 +1,7 @@
 """A backbone of the user's own: any Keras model from pixels to features, or one message."""
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -88,6 +90,24 @@ def test_families_of_keras_applications_work_on_both_engines(saved, pixels, name
         for engine in engines:
             found = engine.start(pixels, transforms)()
             np.testing.assert_allclose(found, expected, rtol=0, atol=5e-5 * abs(expected).max())
+
+
+def test_arrays_that_layers_hold_beside_their_variables(saved, pixels):
+    """The mean of every pixel and channel, for one: OpenVINO took it for an input of its own."""
+    mean = np.random.default_rng(0).uniform(90, 150, (PX, PX, 3)).astype(np.float32)
+    inputs = keras.Input((PX, PX, 3))
+    x = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=mean)(inputs)
+    outputs = keras.layers.Conv2D(5, 3, activation="relu")(x)
+    backbone = build_backbone(resolve_backbone(saved(keras.Model(inputs, outputs))))
+    engines = [keras_engine(backbone, device="cpu", is_float32=True)]
+    if importlib.util.find_spec("openvino"):
+        from tuner.features.engines.openvino_model import OpenVinoEngine
+
+        engines.append(OpenVinoEngine(backbone))
+    expected = Extractor(backbone).start(pixels)()
+    assert expected.std() > 0
+    for engine in engines:
+        np.testing.assert_allclose(engine.start(pixels)(), expected, rtol=0, atol=1e-5)
 
 
 def two_inputs():

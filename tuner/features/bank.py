@@ -22,6 +22,7 @@ from tuner.arrays import Bool, Float32, Int64
 from tuner.errors import BankError
 from tuner.features import packs
 from tuner.features.bank_index import NOWHERE, BankIndex, RowNames
+from tuner.features.device import empty_rows
 from tuner.features.packs import Chunk
 from tuner.files import listed, sweep, turn, write_whole
 
@@ -330,7 +331,7 @@ class BankRows:
         Raises:
             BankError: If a file is no longer what it was.
         """
-        out = np.empty((len(rows), self.n_features), dtype=np.float32)
+        out = empty_rows((len(rows), self.n_features))
         chunk, row = self.chunk[rows], self.row[rows]
         # Sorted once: a search of all rows for each chunk would grow with the square of the bank.
         order = np.argsort(chunk, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -11,10 +12,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from tuner.arrays import Float32
 from tuner.environment import prepare_environment
 from tuner.errors import UsageError
+
+_ALIGNMENT = 64  # bytes, of the widest vectors of today's processors
 
 
 class Device(NamedTuple):
@@ -95,6 +101,40 @@ def free_bytes() -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
+
+
+def empty_rows(shape: tuple[int, ...]) -> Float32:
+    """An array to be filled that `to_device` can take over as it is, float32 of `shape`."""
+    size = 4 * math.prod(shape)
+    spare = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    first = -spare.ctypes.data % _ALIGNMENT
+    found: Float32 = spare[first : first + size].view(np.float32).reshape(shape)
+    return found
+
+
+def to_device(matrix: Float32) -> Any:
+    """A tensor of the backend that on a processor is the same memory.
+
+    TensorFlow's own conversion holds two more copies for a while, and JAX's one.
+
+    Args:
+        matrix: float32, best made by `empty_rows`; nobody writes to it any more.
+    """
+    import keras
+
+    if find_device().kind == "gpu":
+        return keras.ops.convert_to_tensor(matrix)
+    if matrix.ctypes.data % _ALIGNMENT or not matrix.flags.carray:
+        copy = empty_rows(matrix.shape)
+        copy[...] = matrix
+        matrix = copy
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.dlpack.from_dlpack(matrix)
+    import tensorflow as tf
+
+    return tf.experimental.dlpack.from_dlpack(matrix.__dlpack__())
 
 
 def _nvidia_cards() -> list[str]:

@@ -14,7 +14,7 @@ from tuner.arrays import Float32, Int64
 from tuner.config import StudyConfig
 from tuner.data.image_table import ImageTable
 from tuner.features.bank import BankRows, FeatureBank
-from tuner.features.device import free_bytes
+from tuner.features.device import free_bytes, to_device
 from tuner.features.wanted import Wanted, of_table
 from tuner.home.baselines import baselines
 from tuner.imbalance.rows import Policy, training_turns, view_order, views_needed
@@ -216,7 +216,7 @@ def _in_memory(rows: BankRows) -> Any:
     n_bytes, free = 4 * rows.shape[0] * rows.shape[1], free_bytes()
     if free is not None and n_bytes > free // 2:
         return rows
-    return ops.convert_to_tensor(rows.take(np.arange(rows.shape[0])))
+    return to_device(rows.take(np.arange(rows.shape[0])))
 
 
 def with_live(

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from tuner.arrays import Float32
 from tuner.errors import BankError
 from tuner.process import give_back_memory, run_on_tensorflow
 from tuner.text import first_line
@@ -21,32 +23,66 @@ from tuner.text import first_line
 Shape = Sequence[int | None]
 
 
-def frozen_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> Any:
-    """The model as a function of TensorFlow without variables.
+class FrozenGraph:
+    """A model as a function without variables.
 
     Constants can be folded into what comes next, BatchNormalization into the convolution before
-    it for one; variables are read anew in every call.
+    it for one; variables are read anew in every call. A session runs it: the library of
+    functions, where `tf.function` keeps what it traces, holds each weight several times more.
 
     Args:
         model: Of one input and one output; nothing of it is trained any more.
         before: What is done to pixels ahead of it.
         shape: Of the pixels, (batch, height, width, 3); None where a size is open.
-
-    Returns:
-        Function of float32 pixels to the model's output as float32.
     """
-    import tensorflow as tf
 
-    parts = (model.trainable_variables, model.non_trainable_variables)
-    values = [[ops.convert_to_numpy(v) for v in part] for part in parts]
+    def __init__(self, model: Any, before: Callable[[Any], Any], *, shape: Shape) -> None:
+        import tensorflow as tf
 
-    def apply(pixels: Any) -> Any:
-        constants = [[tf.constant(value) for value in part] for part in values]
-        found, _ = model.stateless_call(*constants, before(pixels), training=False)
-        return ops.cast(found, "float32")
+        parts = (model.trainable_variables, model.non_trainable_variables)
+        values = [[ops.convert_to_numpy(v) for v in part] for part in parts]
 
-    signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
-    return tf.function(apply, autograph=False, input_signature=signature)
+        def apply(pixels: Any) -> Any:
+            constants = [[tf.constant(value) for value in part] for part in values]
+            found, _ = model.stateless_call(*constants, before(pixels), training=False)
+            return ops.cast(found, "float32")
+
+        signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
+        traced = tf.function(apply, autograph=False, input_signature=signature)
+        concrete = traced.get_concrete_function()
+        self._graph = concrete.graph
+        self._session: Any = None
+        self._pixels, *others = concrete.inputs
+        # Arrays that layers hold beside their variables; small ones are constants already.
+        self._held = {
+            tensor.op.name: np.asarray(value)
+            for tensor, value in zip(others, concrete.captured_inputs, strict=True)
+            if tensor.op.type == "Placeholder"
+        }
+
+    def __call__(self, pixels: Any) -> Float32:
+        """The model's output, of float32 pixels."""
+        import tensorflow as tf
+
+        if self._session is None:
+            self._session = tf.compat.v1.Session(graph=self._graph)
+        (output,) = self._graph.outputs
+        held = {f"{name}:0": value for name, value in self._held.items()}
+        fed = {self._pixels.name: np.asarray(pixels), **held}
+        found: Float32 = self._session.run(output.name, fed)
+        return found
+
+    def as_graph_def(self) -> Any:
+        """The graph as TensorFlow's own message, whose only input are pixels."""
+        import tensorflow as tf
+
+        message = self._graph.as_graph_def()
+        for node in message.node:
+            if node.name in self._held:
+                node.op = "Const"
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(self._held[node.name]))
+                node.attr.pop("shape")
+        return message
 
 
 def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape: Shape) -> None:
@@ -56,7 +92,7 @@ def write_graph(model: Any, before: Callable[[Any], Any], place: Path, *, shape:
         BankError: If the model cannot be written, or not be made on TensorFlow.
     """
     if keras.backend.backend() == "tensorflow":
-        graph = frozen_graph(model, before, shape=shape).get_concrete_function().graph
+        graph = FrozenGraph(model, before, shape=shape)
         place.write_bytes(graph.as_graph_def().SerializeToString())
         del graph
         give_back_memory()

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tuner.features.backbone import Extractor, preprocessing_of
-from tuner.features.engines.convert import frozen_graph
+from tuner.features.engines.convert import FrozenGraph
 
 
 def keras_engine(
@@ -33,7 +33,4 @@ class FrozenExtractor(Extractor):
     """An extractor on TensorFlow whose backbone has constants in the place of variables."""
 
     def _compiled(self, backbone: Any) -> Callable[[Any], Any]:
-        frozen: Callable[[Any], Any] = frozen_graph(
-            backbone, preprocessing_of(backbone), shape=backbone.input_shape
-        )
-        return frozen
+        return FrozenGraph(backbone, preprocessing_of(backbone), shape=backbone.input_shape)

@@ -13,7 +13,7 @@ from tuner.arrays import Float32
 from tuner.errors import BankError
 from tuner.features.backbone import as_they_are
 from tuner.features.device import find_device
-from tuner.features.engines.convert import frozen_graph
+from tuner.features.engines.convert import FrozenGraph
 from tuner.features.engines.engine import version_of_openvino
 
 _PART = 8  # rows of a batch that one stream of OpenVINO takes
@@ -43,8 +43,7 @@ def compile_model(model: Any) -> Compiled:
             return _by_openvino(model)
         except BankError:
             pass  # what OpenVINO does not know Keras still does
-    graph = frozen_graph(model, as_they_are, shape=model.input_shape)
-    return lambda pixels: np.asarray(graph(pixels))
+    return FrozenGraph(model, as_they_are, shape=model.input_shape)
 
 
 def _by_openvino(model: Any) -> Compiled:

@@ -14,6 +14,7 @@ from keras import ops
 
 from tuner.arrays import Int64
 from tuner.features.bank import BankRows
+from tuner.features.device import empty_rows, to_device
 
 # Rows that one call may gather: 256 MiB at 2,048 features.
 ROWS_A_CALL = 32_768
@@ -52,11 +53,11 @@ class FeatureRows:
             return self._X, self._y, ops.convert_to_tensor(rows, "int32")
         named, local = np.unique(rows, return_inverse=True)
         # As many as the rows named with repeats: another size would be compiled anew.
-        x = np.zeros((rows.size, self.n_features), dtype=np.float32)
-        x[: len(named)] = self._X.take(named)
+        x = empty_rows((rows.size, self.n_features))
+        x[: len(named)], x[len(named) :] = self._X.take(named), 0
         y = np.resize(self._classes[named], rows.size)
         return (
-            ops.convert_to_tensor(x),
+            to_device(x),
             ops.convert_to_tensor(y, "int32"),
             ops.convert_to_tensor(local.reshape(rows.shape), "int32"),
         )
