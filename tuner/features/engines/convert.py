@@ -22,6 +22,8 @@ from tuner.text import first_line
 
 Shape = Sequence[int | None]
 
+OUTPUT = "output"  # of the graph; what else no node reads is of no use
+
 
 class FrozenGraph:
     """A model as a function without variables.
@@ -42,23 +44,21 @@ class FrozenGraph:
         parts = (model.trainable_variables, model.non_trainable_variables)
         values = [[ops.convert_to_numpy(v) for v in part] for part in parts]
 
-        def apply(pixels: Any) -> Any:
+        # What layers hold beside their variables it takes over, as a `tf.function` would, which
+        # would hold each weight two times more while it is made.
+        self._graph = tf.__internal__.FuncGraph("frozen")
+        with self._graph.as_default():
+            self._pixels = tf.compat.v1.placeholder(tf.float32, shape, name="pixels")
             constants = [[tf.constant(value) for value in part] for part in values]
-            found, _ = model.stateless_call(*constants, before(pixels), training=False)
-            return ops.cast(found, "float32")
-
-        signature = [tf.TensorSpec(shape, tf.float32, name="pixels")]
-        traced = tf.function(apply, autograph=False, input_signature=signature)
-        concrete = traced.get_concrete_function()
-        self._graph = concrete.graph
-        self._session: Any = None
-        self._pixels, *others = concrete.inputs
-        # Arrays that layers hold beside their variables; small ones are constants already.
+            found, _ = model.stateless_call(*constants, before(self._pixels), training=False)
+            self._output = tf.identity(ops.cast(found, "float32"), name=OUTPUT)
+        # Small arrays are constants already.
         self._held = {
-            tensor.op.name: np.asarray(value)
-            for tensor, value in zip(others, concrete.captured_inputs, strict=True)
-            if tensor.op.type == "Placeholder"
+            inside.op.name: np.asarray(value)
+            for value, inside in self._graph.captures
+            if inside.op.type == "Placeholder"
         }
+        self._session: Any = None
 
     def __call__(self, pixels: Any) -> Float32:
         """The model's output, of float32 pixels."""
@@ -66,10 +66,9 @@ class FrozenGraph:
 
         if self._session is None:
             self._session = tf.compat.v1.Session(graph=self._graph)
-        (output,) = self._graph.outputs
         held = {f"{name}:0": value for name, value in self._held.items()}
         fed = {self._pixels.name: np.asarray(pixels), **held}
-        found: Float32 = self._session.run(output.name, fed)
+        found: Float32 = self._session.run(self._output.name, fed)
         return found
 
     def as_graph_def(self) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from tuner.arrays import Float32, UInt8
 from tuner.errors import BankError
 from tuner.features.backbone import preprocessing_of
-from tuner.features.engines.convert import Shape, write_graph
+from tuner.features.engines.convert import OUTPUT, Shape, write_graph
 from tuner.features.engines.silent import load_openvino
 from tuner.text import first_line
 
@@ -112,9 +112,17 @@ def read_graph(model: Any, before: Callable[[Any], Any], *, shape: Shape) -> Any
         place = Path(folder, "graph.pb")
         write_graph(model, before, place, shape=shape)
         try:
-            return _core().read_model(place)
+            found = _core().read_model(place)
+            # It takes every node that no other reads for an output.
+            (output,) = [r for r in found.get_results() if _names(r) & {OUTPUT, f"{OUTPUT}:0"}]
+            return load_openvino().Model([output], found.get_parameters(), "backbone")
         except RuntimeError as error:
             raise _failed("OpenVINO cannot read the backbone", error) from error
+
+
+def _names(result: Any) -> set[str]:
+    names: set[str] = result.input(0).get_source_output().get_names()
+    return names
 
 
 def _views(shape: tuple[int, ...], *, fill: str = "nearest") -> Any:
