@@ -175,7 +175,7 @@ def lines_of(
     }
     for found in probe_lines(inputs):
         yield {"benchmark": "views_probe", **about, **found}
-    for seed, setting in product(folds, settings()):
+    for seed, setting in product(list(folds)[:n_seeds], settings()):
         policy = setting.augmentation_policy
         line = {
             "benchmark": "views",
@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--place", type=Path, required=True, help="folder of images and features")
     parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="0: the probe only")
     parser.add_argument("--set", nargs="*", default=[], help="other keys of the study")
     chosen = parser.parse_args()
     path = chosen.place / "lines.jsonl"

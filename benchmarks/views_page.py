@@ -33,7 +33,8 @@ def main() -> None:
     scores = [line for line in lines if line["benchmark"] == "views"]
     probes = [line for line in lines if line["benchmark"] == "views_probe"]
     tables = [recipe(scores), *map(table_of, by_data(scores)), mean_table(scores)]
-    tables.append(probe_table(probes))
+    usual = [line for line in probes if line["fill"] == "nearest"]
+    tables += [probe_table(usual), fill_table(probes)]
     plot(scores, DOCS / "images" / "views.png")
     page = DOCS / "views.md"
     before, rest = page.read_text("utf-8").split(MARKS[0])
@@ -142,6 +143,21 @@ def probe_table(lines: Sequence[Line]) -> str:
             cells = [name, f"{mine[0]['tells_views']:.2f}", str(multiplier)]
             cells += [f"{told[policy]:.2f}" for policy in ("minority", "shared")]
             rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def fill_table(lines: Sequence[Line]) -> str:
+    """How well views are told from images by what lies beyond the border."""
+    rows = [
+        "**What lies beyond the border**: accuracy of the same probe (a coin: 0.5)",
+        "",
+        "| set | nearest | reflect |",
+        "|---|--:|--:|",
+    ]
+    for name, mine in by_data(lines):
+        told = {line["fill"]: line["tells_views"] for line in mine}
+        if len(told) == 2:
+            rows.append(f"| {name} | {told['nearest']:.3f} | {told['reflect']:.3f} |")
     return "\n".join([*rows, ""])
 
 

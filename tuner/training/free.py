@@ -32,6 +32,8 @@ _C = 0.01  # of standardised features (docs/notes/008)
 def fit_logistic_regression(features: Float32, labels: Int64) -> Predict:
     """Multinomial logistic regression with balanced weights on standardised features.
 
+    As far as 1,000 steps of lbfgs lead.
+
     Args:
         features: float32 (n_images, n_features).
         labels: Classes 0 to n_classes - 1, each present, int64 (n_images,).
@@ -43,8 +45,10 @@ def fit_logistic_regression(features: Float32, labels: Int64) -> Predict:
     model = LogisticRegression(C=_C, class_weight="balanced", max_iter=1000)
     # BLAS threads spin while they wait for each other: on two busy cores 12 times the seconds.
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
-        # In float32 no smaller loss may be found before the slope is as small as asked.
-        warnings.filterwarnings("ignore", message=r"lbfgs failed .* \(status=2\)")
+        # In float32 no smaller loss may be found before the slope is as small as asked (status 2);
+        # 100,000 images on random weights take the most steps (1): a baseline all the same, and
+        # scikit-learn's advice to scale has been followed.
+        warnings.filterwarnings("ignore", message=r"lbfgs failed .* \(status=[12]\)")
         model.fit(scaler.transform(features), labels)
     is_binary = len(model.classes_) == 2  # scikit-learn then has one column of logits
 
