@@ -97,7 +97,7 @@ def test_arrays_that_layers_hold_beside_their_variables(saved, pixels):
     mean = np.random.default_rng(0).uniform(90, 150, (PX, PX, 3)).astype(np.float32)
     inputs = keras.Input((PX, PX, 3))
     x = keras.layers.Normalization(axis=(1, 2, 3), mean=mean, variance=mean)(inputs)
-    outputs = keras.layers.Conv2D(5, 3, activation="relu")(x)
+    outputs = keras.layers.Conv2D(5, 3, activation="relu", name="output")(x)
     backbone = build_backbone(resolve_backbone(saved(keras.Model(inputs, outputs))))
     engines = [keras_engine(backbone, device="cpu", is_float32=True)]
     if importlib.util.find_spec("openvino"):

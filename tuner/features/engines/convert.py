@@ -22,7 +22,8 @@ from tuner.text import first_line
 
 Shape = Sequence[int | None]
 
-OUTPUT = "output"  # of the graph; what else no node reads is of no use
+# The graph's output; what else no node reads is of no use. A layer's name would be made another.
+OUTPUT = "tuner.output"
 
 
 class FrozenGraph:
