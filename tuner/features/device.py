@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ def to_device(matrix: Float32) -> Any:
     """
     import keras
 
-    if find_device().kind == "gpu":
+    if _computes_on_card():
         return keras.ops.convert_to_tensor(matrix)
     if matrix.ctypes.data % _ALIGNMENT or not matrix.flags.carray:
         copy = empty_rows(matrix.shape)
@@ -135,6 +136,12 @@ def to_device(matrix: Float32) -> Any:
     import tensorflow as tf
 
     return tf.experimental.dlpack.from_dlpack(matrix.__dlpack__())
+
+
+@cache
+def _computes_on_card() -> bool:
+    """Asked once: to ask holds back stderr, and rows out of files come block after block."""
+    return find_device().kind == "gpu"
 
 
 def _nvidia_cards() -> list[str]:
