@@ -32,6 +32,8 @@ from tuner.errors import StudyFileError
 from tuner.evaluation.metrics import METRICS
 from tuner.imbalance.weights import CLASS_WEIGHT_MODES
 
+HEAVY = {"keras", "tensorflow", "jax", "optuna", "mlflow", "pandas", "scipy", "sklearn", "PIL"}
+
 
 def test_the_design_example_reads() -> None:
     """A study file with every common key is accepted as it stands."""
@@ -267,21 +269,13 @@ def test_any_text_is_a_study_or_one_error(text: str) -> None:
         parse_study(MINIMAL + text, source="x.yaml")
 
 
-@pytest.mark.slow
-def test_the_import_is_quick() -> None:
-    """Reading study files costs `tuner --help` next to nothing beside pydantic and PyYAML."""
-    code = (
-        "import time, pydantic, yaml, pydantic.fields\n"
-        "class Warm(pydantic.BaseModel):\n    x: int = 0\n"
-        "start = time.perf_counter()\nimport tuner.config\n"
-        "print(time.perf_counter() - start)"
+def test_reading_a_study_file_loads_no_heavy_library() -> None:
+    """`tuner --help` knows the keys of a study file and answers at once."""
+    code = f"import sys, tuner.config; print(sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=STUDIES.parent
     )
-    taken = min(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True,
-                             text=True, cwd=STUDIES.parent).stdout)
-        for _ in range(3)
-    )  # fmt: skip
-    assert taken < 0.15
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_stored_study_from_before_engines_has_none() -> None:

@@ -80,7 +80,7 @@ def test_killed_while_writing_blocks_nobody(tmp_path: Path) -> None:
     began = time.monotonic()
     study_in(tmp_path)
     study.tell(study.ask(), 0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert os.listdir(tmp_path) == ["optuna.journal"]
 
 

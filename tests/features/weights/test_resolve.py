@@ -374,7 +374,7 @@ def test_a_stalled_download_ends(
     start = time.monotonic()
     with pytest.raises(WeightsError, match=r"Keras's download: .*timed out"):
         resolve_weights("imagenet")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert not os.listdir(tmp_path / "keras" / "models")
     assert socket.getdefaulttimeout() is None
 
@@ -392,7 +392,7 @@ def test_a_network_that_swallows_everything_costs_the_probe_only(
         start = time.monotonic()
         with pytest.raises(WeightsError, match=r"Keras's download: .*(no answer|timed out)"):
             resolve_weights("imagenet")
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20
 
 
 # ----------------------------------------------------------------------------------------- npm
