@@ -62,7 +62,7 @@ def test_what_is_listed_is_what_can_be_had(package) -> None:
 
 
 def test_importing_loads_nothing_else() -> None:
-    """Keras, Optuna, MLflow, NumPy and their like are loaded on use: `import tuner` takes no time."""
+    """Keras, Optuna, MLflow, NumPy and their like are loaded on use: it takes no time."""
     code = (
         "import sys\n"
         "before = set(sys.modules)\n"

@@ -11,8 +11,13 @@ import sys
 
 
 def give_back_memory() -> None:
-    """Return what was freed to the system: Keras models are rings, and glibc keeps what it got."""
+    """Return what was freed to the system, models too: Keras's are rings."""
     gc.collect()
+    give_back_freed()
+
+
+def give_back_freed() -> None:
+    """Return what was freed to the system: glibc keeps what lies between what is still used."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)

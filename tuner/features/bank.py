@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.arrays import Bool, Float32, Int64
+from tuner.arrays import Bool, Float32, Int32, Ints
 from tuner.errors import BankError
 from tuner.features import packs
 from tuner.features.bank_index import NOWHERE, BankIndex, RowNames
@@ -152,7 +152,7 @@ class FeatureBank:
         is_lacking: Bool = self._find(RowNames.of(keys))[0] == NOWHERE
         return is_lacking
 
-    def _find(self, names: RowNames) -> tuple[Int64, Int64]:
+    def _find(self, names: RowNames) -> tuple[Int32, Int32]:
         """Chunk and row of each name where it is sound; `NOWHERE` where there is none."""
         known = len(self.damaged), len(self._chunks)
         found = self._index.find(names)
@@ -250,7 +250,7 @@ class FeatureBank:
         Raises:
             BankError: If a row is missing, its chunk is damaged or cannot be read.
         """
-        return self.open_rows(keys).take(np.arange(len(keys)))
+        return self.open_rows(keys).take()
 
     def open_rows(self, keys: Sequence[str]) -> BankRows:
         """The same features, read from disk when they are asked for.
@@ -310,14 +310,14 @@ class BankRows:
 
     Attributes:
         bank: Whose they are; it knows the files, which may change while others pack chunks.
-        chunk: Number of the chunk of each row, int64 (n_rows,).
-        row: Place in that chunk, int64 (n_rows,).
+        chunk: Number of the chunk of each row, int32 (n_rows,).
+        row: Place in that chunk, int32 (n_rows,).
         n_features: Columns.
     """
 
     bank: FeatureBank
-    chunk: Int64
-    row: Int64
+    chunk: Int32
+    row: Int32
     n_features: int
 
     @property
@@ -325,19 +325,19 @@ class BankRows:
         """Rows and features."""
         return len(self.row), self.n_features
 
-    def take(self, rows: Int64) -> Float32:
-        """Rows by number, float32 (n, n_features).
+    def take(self, rows: Ints | slice = slice(None)) -> Float32:
+        """Rows by number, float32 (n, n_features); by default all.
 
         Raises:
             BankError: If a file is no longer what it was.
         """
-        out = empty_rows((len(rows), self.n_features))
         chunk, row = self.chunk[rows], self.row[rows]
+        out = empty_rows((len(row), self.n_features))
         # Sorted once: a search of all rows for each chunk would grow with the square of the bank.
         order = np.argsort(chunk, kind="stable")
         borders = np.flatnonzero(np.diff(chunk[order])) + 1
         opened: dict[Path, Float32] = {}  # the last pack, which holds many chunks
-        for targets in np.split(order, borders) if len(rows) else ():
+        for targets in np.split(order, borders) if len(row) else ():
             number = int(chunk[targets[0]])
             place = self.bank.chunk(number)
             try:

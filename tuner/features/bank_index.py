@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from tuner.arrays import Bool, Int64, UInt8
+from tuner.arrays import Bool, Int32, Int64, Ints, UInt8
 from tuner.columns import digests_of, sortable
 
-Chunks = Any  # int32 arrays
 NOWHERE = -1
+_BLOCK = 2**17  # rows that are looked up at one time
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # without it, hashes of two equal halves would all be 0
 
 
 class RowNames(Sequence[str]):
@@ -25,7 +26,7 @@ class RowNames(Sequence[str]):
 
     Args:
         digests: Hashes, uint8 (n_files, 32); of a name that has none, one of itself.
-        ending: Number of each row's ending, int64 (n,).
+        ending: Number of each row's ending, integers (n,).
         endings: By number, each with its colon.
         file: Number of each row's hash, int64 (n,); None where each row has its own.
     """
@@ -35,7 +36,7 @@ class RowNames(Sequence[str]):
     def __init__(
         self,
         digests: UInt8,
-        ending: Int64,
+        ending: Ints,
         endings: Sequence[str],
         *,
         file: Int64 | None = None,
@@ -89,80 +90,69 @@ class RowNames(Sequence[str]):
 
 
 class _Rows(NamedTuple):
-    """Rows of one ending."""
+    """Rows of one ending, by 16 bytes of their hashes: no two of a million files share those."""
 
-    keys: Any  # S32 (n,)
-    chunk: Chunks
-    row: Chunks
+    high: Any  # uint64 (n,)
+    low: Any  # uint64 (n,)
+    chunk: Int32
+    row: Int32
 
-
-class _Sorted(NamedTuple):
-    """Rows of one ending in the order of their hashes."""
-
-    rows: _Rows
-    starts: Any  # of the hashes, uint64 (n,): found twice as fast as 32 bytes
-
-    @classmethod
-    def of(cls, rows: _Rows) -> _Sorted:
-        """Rows that are in order."""
-        return cls(rows, _starts_of(rows.keys))
-
-    def find(self, keys: Any) -> Int64:
-        """Place of each hash, or of the one that it would come before, int64 (n,)."""
-        starts = _starts_of(keys)
-        place: Int64 = np.searchsorted(self.starts, starts)
-        last = len(self.starts) - 1
-        here = np.minimum(place, last)
-        # Hashes that only begin alike: hardly ever, but for names that are none.
-        is_other = (self.starts[here] == starts) & (self.rows.keys[here] != keys)
-        place[is_other] = np.searchsorted(self.rows.keys, keys[is_other])
-        found: Int64 = np.minimum(place, last)
-        return found
+    def find(self, digests: UInt8) -> tuple[Int32, Int32]:
+        """Chunk and row of each hash in rows that are in order; `NOWHERE` where there is none."""
+        high, low = _halves(digests)
+        last = len(self.high) - 1
+        place = np.minimum(np.searchsorted(self.high, high), last)
+        while True:  # of halves that are the same, those behind: hardly ever
+            is_same = self.high[place] == high
+            is_here = is_same & (self.low[place] == low)
+            is_before = is_same & (self.low[place] < low) & (place < last)
+            if not is_before.any():
+                break
+            place[is_before] += 1
+        is_nowhere = ~is_here
+        chunk, row = self.chunk[place], self.row[place]
+        chunk[is_nowhere] = row[is_nowhere] = NOWHERE
+        return chunk, row
 
 
 class BankIndex:
     """Chunk and row of every name; of a name in several chunks, those of the first."""
 
     def __init__(self) -> None:
-        self._sorted: dict[str, _Sorted] = {}
+        self._sorted: dict[str, _Rows] = {}
         self._added: dict[str, list[_Rows]] = defaultdict(list)
 
     def __len__(self) -> int:
         self._settle()
-        return sum(len(known.starts) for known in self._sorted.values())
+        return sum(len(known.high) for known in self._sorted.values())
 
     def add(self, names: RowNames, chunk: int) -> None:
         """Take in the rows of a chunk, which are numbered as the names come."""
-        rows = np.arange(len(names), dtype=np.int32)
         for kind in np.unique(names.ending):
-            mine = names.ending == kind
-            keys = sortable(names.digests(mine))
-            part = _Rows(keys, np.full(len(keys), chunk, dtype=np.int32), rows[mine])
+            mine = np.flatnonzero(names.ending == kind).astype(np.int32)
+            halves = _halves(names.digests(mine))
+            part = _Rows(*halves, np.full(len(mine), chunk, dtype=np.int32), mine)
             self._added[names.endings[kind]].append(part)
 
     def drop(self, chunk: int) -> None:
         """Forget the rows of a chunk."""
         self._settle()
         for ending, known in self._sorted.items():
-            is_left = known.rows.chunk != chunk
+            is_left = known.chunk != chunk
             if not is_left.all():
-                left = _Rows(*(column[is_left] for column in known.rows))
-                self._sorted[ending] = _Sorted.of(left)
+                self._sorted[ending] = _Rows(*(column[is_left] for column in known))
 
-    def find(self, names: RowNames) -> tuple[Int64, Int64]:
-        """Chunk and row of each name, int64 (n,) both; `NOWHERE` where there is none."""
+    def find(self, names: RowNames) -> tuple[Int32, Int32]:
+        """Chunk and row of each name, int32 (n,) both; `NOWHERE` where there is none."""
         self._settle()
-        chunk, row = (np.full(len(names), NOWHERE, dtype=np.int64) for _ in range(2))
-        for kind in np.unique(names.ending):
-            known = self._sorted.get(names.endings[kind])
-            if known is None or not len(known.starts):
-                continue
-            mine = np.flatnonzero(names.ending == kind)
-            keys = sortable(names.digests(mine))
-            place = known.find(keys)
-            is_here = known.rows.keys[place] == keys
-            chunk[mine[is_here]] = known.rows.chunk[place[is_here]]
-            row[mine[is_here]] = known.rows.row[place[is_here]]
+        chunk, row = (np.full(len(names), NOWHERE, dtype=np.int32) for _ in range(2))
+        for start in range(0, len(names), _BLOCK):
+            block = names.ending[start : start + _BLOCK]
+            for kind in np.unique(block):
+                known = self._sorted.get(names.endings[kind])
+                if known is not None and len(known.high):
+                    mine = start + np.flatnonzero(block == kind)
+                    chunk[mine], row[mine] = known.find(names.digests(mine))
         return chunk, row
 
     def _settle(self) -> None:
@@ -170,23 +160,23 @@ class BankIndex:
         while self._added:  # one after another goes, for they fill memory together
             ending, parts = self._added.popitem()
             if ending in self._sorted:
-                parts.insert(0, self._sorted.pop(ending).rows)
-            self._sorted[ending] = _Sorted.of(_in_order(parts))
+                parts.insert(0, self._sorted.pop(ending))
+            self._sorted[ending] = _in_order(parts)
 
 
-def _starts_of(keys: Any) -> Any:
-    """The first eight bytes of hashes as numbers in the same order, uint64 (n,)."""
-    starts = keys.view(np.uint8).reshape(-1, keys.itemsize)[:, :8]
-    return np.ascontiguousarray(starts).view(">u8").ravel().astype(np.uint64)
+def _halves(digests: UInt8) -> tuple[Any, Any]:
+    """Two numbers that stand for each hash, uint64 (n,) both: all of its bytes are in them."""
+    a, b, c, d = np.ascontiguousarray(digests).view("<u8").T
+    return a ^ c * _ODD, b ^ d * _ODD
 
 
 def _in_order(parts: list[_Rows]) -> _Rows:
     """Parts as one, without the names that an earlier one has; empties the list."""
-    keys, chunk, row = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rows = _Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     parts.clear()
-    order = np.argsort(keys, kind="stable")  # the first chunk stays first
-    keys = keys[order]
-    is_first = np.append(True, keys[1:] != keys[:-1]) if len(keys) else order
+    order = np.lexsort((rows.low, rows.high))  # stable: the first chunk stays first
+    high, low = rows.high[order], rows.low[order]
+    is_first = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
     if not is_first.all():
-        order, keys = order[is_first], keys[is_first]
-    return _Rows(keys, chunk[order], row[order])
+        order, high, low = order[is_first], high[is_first], low[is_first]
+    return _Rows(high, low, rows.chunk[order], rows.row[order])

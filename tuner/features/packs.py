@@ -126,7 +126,7 @@ def read_pack(path: Path) -> Pack:
         found = {name: stored[name] for name in stored.files}  # zip members are checksummed
     endings, ends = found["endings"].tolist(), np.cumsum(found["n_rows"])[:-1]
     names = [
-        RowNames(digests, ending.astype(np.int64), endings)
+        RowNames(digests, ending, endings)
         for digests, ending in zip(
             np.split(found["digests"], ends), np.split(found["ending"], ends), strict=True
         )

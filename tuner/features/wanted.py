@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from tuner.arrays import Int64
+from tuner.arrays import Int64, Ints
 from tuner.columns import Column, digests_of, hashes_of, sortable, texts_of
 from tuner.config import AugmentationConfig
 from tuner.data.decoding.rule import EACH_FILE, PixelRule
@@ -39,7 +39,7 @@ class Wanted(Sequence[ViewOf]):
         sha256: Of the files.
         rule: How they are read.
         image: Number of each row's file, int64 (n_rows,).
-        view: View of each row, int64 (n_rows,).
+        view: View of each row, integers (n_rows,).
     """
 
     __slots__ = ("image", "paths", "root", "rule", "sha256", "view")
@@ -52,7 +52,7 @@ class Wanted(Sequence[ViewOf]):
         sha256: Column,
         rule: PixelRule,
         image: Int64,
-        view: Int64,
+        view: Ints,
     ) -> None:
         self.root, self.paths, self.sha256, self.rule = root, paths, sha256, rule
         self.image, self.view = image, view
@@ -110,11 +110,11 @@ class Wanted(Sequence[ViewOf]):
 
     def names(self, augmentation: AugmentationConfig) -> RowNames:
         """Their names in the bank."""
-        views, ending = np.unique(self.view, return_inverse=True)
         endings = [
-            view_ending(view, augmentation=augmentation, rule=self.rule) for view in views.tolist()
+            view_ending(view, augmentation=augmentation, rule=self.rule)
+            for view in range(int(self.view.max(initial=0)) + 1)
         ]
-        return RowNames(digests_of(self.sha256), ending, endings, file=self.image)
+        return RowNames(digests_of(self.sha256), self.view, endings, file=self.image)
 
     def file_number(self) -> Int64:
         """Number of each row's file, by where its content is named first, int64 (n_rows,)."""
@@ -129,14 +129,14 @@ class Wanted(Sequence[ViewOf]):
 
 
 def of_table(
-    table: ImageTable, images: Int64, view: Int64 | None = None, *, root: Path | None = None
+    table: ImageTable, images: Int64, view: Ints | None = None, *, root: Path | None = None
 ) -> Wanted:
     """Images of a table, by number, as rows to extract.
 
     Args:
         table: The images.
         images: The image of each row, int64 (n_rows,).
-        view: The view of each, int64 (n_rows,); None for the images themselves.
+        view: The view of each, integers (n_rows,); None for the images themselves.
         root: Where they lie; by default where the table says.
     """
     return Wanted(
@@ -155,6 +155,6 @@ def names_of(rows: Sequence[ViewOf], augmentation: AugmentationConfig) -> RowNam
 
 
 def _rebuilt(
-    root: Path, paths: Column, sha256: Column, rule: PixelRule, image: Int64, view: Int64
+    root: Path, paths: Column, sha256: Column, rule: PixelRule, image: Int64, view: Ints
 ) -> Wanted:
     return Wanted(root, paths=paths, sha256=sha256, rule=rule, image=image, view=view)

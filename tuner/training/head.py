@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.arrays import Float32, Int64
+from tuner.arrays import Float32, Int64, Ints
 from tuner.training.losses import FocalTerms
 
 
@@ -22,23 +22,23 @@ class Head:
     """What one head is trained with.
 
     Attributes:
-        rows: Rows of the feature matrix to train on, int64 (n_rows,), or (n_turns, n_rows) where
-            a pass through them is followed by one through others of the same images.
+        rows: Rows of the feature matrix to train on, integers (n_rows,), or (n_turns, n_rows)
+            where a pass through them is followed by one through others of the same images.
         gamma: Focusing exponent of the focal loss.
         terms: Factors of its two terms.
         class_weight: Weight per class, float (n_classes,).
         key: Integers that key initial weights, row order and dropout (`trial.make_head`).
     """
 
-    rows: Int64
+    rows: Ints
     gamma: float
     terms: FocalTerms
     class_weight: NDArray[np.floating]
     key: tuple[int, ...]
 
     @property
-    def turns(self) -> Int64:
-        """The rows of each turn, int64 (n_turns, n_rows)."""
+    def turns(self) -> Ints:
+        """The rows of each turn, (n_turns, n_rows)."""
         return np.atleast_2d(self.rows)
 
 
@@ -47,12 +47,12 @@ class FoldHead(NamedTuple):
 
     Attributes:
         head: What it is trained with.
-        validation_rows: Rows of the feature matrix (view 0), int64 (n_validation,).
+        validation_rows: Rows of the feature matrix (view 0), integers (n_validation,).
         validation_places: Places of the same images, int64 (n_validation,).
     """
 
     head: Head
-    validation_rows: Int64
+    validation_rows: Ints
     validation_places: Int64
 
 
@@ -94,19 +94,19 @@ class RowOrder:
     """Endless row order: a permutation that runs on over epochs, drawn anew when used up.
 
     Args:
-        rows: Rows to order, int64 (n_rows,), or (n_turns, n_rows), of which each permutation takes
-            the next, and after the last the first.
+        rows: Rows to order, integers (n_rows,), or (n_turns, n_rows), of which each permutation
+            takes the next, and after the last the first.
         key: Integers that key the permutations.
     """
 
-    def __init__(self, rows: Int64, key: Sequence[int]) -> None:
+    def __init__(self, rows: Ints, key: Sequence[int]) -> None:
         if not rows.size:
             raise ValueError("a head needs at least one row to train on")
         self._turns, self._rng = cycle(np.atleast_2d(rows)), np.random.default_rng([*key, 1])
-        self._left = np.empty(0, dtype=np.int64)
+        self._left: Ints = np.empty(0, dtype=np.asarray(rows).dtype)
 
-    def take(self, n: int) -> Int64:
-        """The next n rows, int64 (n,)."""
+    def take(self, n: int) -> Ints:
+        """The next n rows, integers (n,)."""
         while len(self._left) < n:
             self._left = np.concatenate([self._left, self._rng.permutation(next(self._turns))])
         taken, self._left = self._left[:n], self._left[n:]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from tuner.arrays import Float32, Int64
+from tuner.arrays import Float32, Int32, Int64, Ints
 from tuner.config import StudyConfig
 from tuner.data.image_table import ImageTable
 from tuner.features.bank import BankRows, FeatureBank
@@ -18,6 +18,7 @@ from tuner.features.device import free_bytes, to_device
 from tuner.features.wanted import Wanted, of_table
 from tuner.home.baselines import baselines
 from tuner.imbalance.rows import Policy, training_turns, view_order, views_needed
+from tuner.process import give_back_freed
 from tuner.training.images.batches import LiveImages
 
 
@@ -39,8 +40,8 @@ class Inputs:
         X: Features on the device, float32 tensor (n_rows, n_features), or the rows in their files
             where memory does not hold them; of a live study only the first n_images rows, the
             images themselves.
-        y: Class of each row, int64 (n_rows,).
-        row_of: Row of each (image, view), int64 (n_images, max_view + 1); -1 where absent.
+        y: Class of each row, int32 (n_rows,).
+        row_of: Row of each (image, view), int32 (n_images, max_view + 1); -1 where absent.
         labels: Class of each image, int64 (n_images,).
         fold: Validation fold of each image, int64 (n_images,).
         rank: Order in which views are handed out (`view_order`), int64 (n_images,).
@@ -51,8 +52,8 @@ class Inputs:
     """
 
     X: Any
-    y: Int64
-    row_of: Int64
+    y: Int32
+    row_of: Int32
     labels: Int64
     fold: Int64
     rank: Int64
@@ -71,7 +72,7 @@ class Inputs:
         """Number of validation folds."""
         return int(self.fold.max()) + 1
 
-    def features(self, rows: Int64) -> Float32:
+    def features(self, rows: Ints) -> Float32:
         """Features of rows by number, float32 (n, n_features)."""
         if isinstance(self.X, BankRows):
             return self.X.take(rows)
@@ -91,11 +92,11 @@ class Inputs:
 
     def training_rows(
         self, places: Int64, *, multiplier: int, capped: bool, policy: Policy
-    ) -> Int64:
+    ) -> Int32:
         """Rows that the images at these places are trained on, added views and all.
 
         Returns:
-            int64 (n,), or (n_turns, n) where who is shown as a view changes from turn to turn.
+            int32 (n,), or (n_turns, n) where who is shown as a view changes from turn to turn.
         """
         turns = training_turns(
             self.labels[places],
@@ -165,12 +166,15 @@ def rows_to_extract(
 
 def _views_by_row(
     config: StudyConfig, images: ImageTable, *, n_classes: int, other_folds: Sequence[Int64]
-) -> tuple[Int64, Int64]:
+) -> tuple[Int32, Int32]:
     """Place and view of each row of the feature matrix: images first, then view 1, and so on."""
     labels, fold = images.labels[images.search], images.fold[images.search]
     views = views_wanted(config, labels, fold, n_classes=n_classes, other_folds=other_folds)
-    places = [np.flatnonzero(views >= view) for view in range(int(views.max()) + 1)]
-    return np.concatenate(places), np.repeat(np.arange(len(places)), [*map(len, places)])
+    places = [
+        np.flatnonzero(views >= view).astype(np.int32) for view in range(int(views.max()) + 1)
+    ]
+    view_of = np.repeat(np.arange(len(places), dtype=np.int32), [*map(len, places)])
+    return np.concatenate(places), view_of
 
 
 def load_inputs(
@@ -189,25 +193,29 @@ def load_inputs(
     """
     chosen = images.search
     labels, fold = images.labels[chosen], images.fold[chosen]
+    give_back_freed()  # finding what to extract takes more than what is held from here on
+    rank = view_order(images.sha256.take(chosen), view_seed=config.augmentation.view_seed)
     place_of, view_of = _views_by_row(
         config, images, n_classes=len(class_names), other_folds=other_folds
     )
-    row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int64)
-    row_of[place_of, view_of] = np.arange(len(place_of))
     in_bank = slice(len(place_of) if live is None else len(chosen))
     wanted = of_table(images, chosen[place_of[in_bank]], view_of[in_bank])
-    rows = bank.open_rows(wanted.names(config.augmentation))
+    X = _in_memory(bank.open_rows(wanted.names(config.augmentation)))
+    del wanted  # a million images take hundreds of megabytes in passing
+    row_of = np.full((len(chosen), int(view_of.max()) + 1), -1, dtype=np.int32)
+    row_of[place_of, view_of] = np.arange(len(place_of), dtype=np.int32)
     inputs = Inputs(
-        X=_in_memory(rows),
-        y=labels[place_of],
+        X=X,
+        y=labels[place_of].astype(np.int32),
         row_of=row_of,
         labels=labels,
         fold=fold,
-        rank=view_order(images.sha256.take(chosen), view_seed=config.augmentation.view_seed),
+        rank=rank,
         class_names=class_names,
         steps=_steps(fold, batch_size=config.training.batch_size),
         rarer_class=rarer_of_two(labels) if len(class_names) == 2 else None,
     )
+    give_back_freed()
     return inputs if live is None else with_live(inputs, live, images, config=config)
 
 
@@ -216,7 +224,7 @@ def _in_memory(rows: BankRows) -> Any:
     n_bytes, free = 4 * rows.shape[0] * rows.shape[1], free_bytes()
     if free is not None and n_bytes > free // 2:
         return rows
-    return to_device(rows.take(np.arange(rows.shape[0])))
+    return to_device(rows.take())
 
 
 def with_live(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tuner.arrays import Int64
+from tuner.arrays import Int64, Ints
 from tuner.config import StudyConfig, TrainingConfig
 from tuner.evaluation.metrics import METRICS, class_table, scores
 from tuner.home.listener import Epoch
@@ -140,7 +140,7 @@ def training_counts(head: Head, inputs: Inputs) -> Int64:
     return row_counts(head.rows, inputs)
 
 
-def row_counts(rows: Int64, inputs: Inputs) -> Int64:
+def row_counts(rows: Ints, inputs: Inputs) -> Int64:
     """Rows per class, the same in every turn, int64 (n_classes,)."""
     return np.bincount(inputs.y[np.atleast_2d(rows)[0]], minlength=inputs.n_classes)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tuner.arrays import Float32, Float64, Int64
+from tuner.arrays import Float32, Float64, Int64, Ints
 from tuner.config import TrainingConfig
 from tuner.evaluation.metrics import balanced_loss, log_softmax
 from tuner.features.bank import BankRows
@@ -38,7 +38,7 @@ class _Run:
 def train_trials(
     trials: Sequence[Sequence[FoldHead]],
     X: Any,
-    y: Int64,
+    y: Ints,
     *,
     labels: Int64,
     n_classes: int,
@@ -51,7 +51,7 @@ def train_trials(
     Args:
         trials: The heads of each trial, one per fold.
         X: Features, float32 (n_rows, n_features): array, device tensor, or the rows of a bank.
-        y: Class of each row, int64 (n_rows,).
+        y: Class of each row, integers (n_rows,).
         labels: Class of each image, int64 (n_images,).
         n_classes: Number of classes.
         steps: Steps an epoch, the same for all.

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from tuner.arrays import Float32, Int64
+from tuner.arrays import Float32, Ints
 from tuner.config import TrainingConfig
 from tuner.features.device import free_bytes
 from tuner.training.bank.compiled import is_cpu, is_out_of_memory
@@ -130,7 +130,7 @@ class StackedHeads:
         return np.stack([columns[h] for h in alive], axis=1)
 
     def _start(
-        self, stack: _Stack, rows: Mapping[int, Int64], rates: Mapping[int, float]
+        self, stack: _Stack, rows: Mapping[int, Ints], rates: Mapping[int, float]
     ) -> _Begun | Exception:
         """Begin an epoch of a stack: its next state and its losses, or why memory ran out."""
         of_stack = np.stack([rows[h] for h in stack.slots], axis=1)
@@ -154,7 +154,7 @@ class StackedHeads:
             return error
         return state, losses
 
-    def logits(self, rows: Sequence[Int64]) -> list[Float32]:
+    def logits(self, rows: Sequence[Ints]) -> list[Float32]:
         """Logits of each living head on its own rows, dropout off.
 
         Args:
@@ -172,7 +172,7 @@ class StackedHeads:
             found |= {h: values[i, : len(rows_of[h])] for i, h in enumerate(stack.slots)}
         return [found[h] for h in self.alive]
 
-    def _stack_logits(self, stack: _Stack, rows: Int64) -> Float32:
+    def _stack_logits(self, stack: _Stack, rows: Ints) -> Float32:
         """Logits of rows (n_slots, n), float32 (n_slots, n, n_classes)."""
         n = max(1, ROWS_A_CALL // len(rows))
         parts = []

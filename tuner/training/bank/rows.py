@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from tuner.arrays import Int64
+from tuner.arrays import Ints
 from tuner.features.bank import BankRows
 from tuner.features.device import empty_rows, to_device
 
@@ -43,7 +43,7 @@ class FeatureRows:
         n = max(1, ROWS_A_CALL // rows_a_step) if self._is_file else steps
         return (slice(first, first + n) for first in range(0, steps, n))
 
-    def pick(self, rows: Int64) -> tuple[Any, Any, Any]:
+    def pick(self, rows: Ints) -> tuple[Any, Any, Any]:
         """What a compiled call is handed to take these rows, of any shape.
 
         Returns:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.arrays import Float32, Int64, UInt8
+from tuner.arrays import Float32, Int64, Ints, UInt8
 from tuner.config import AugmentationConfig
 from tuner.errors import TunerError
 from tuner.features.extract import read_pixels
@@ -83,7 +83,7 @@ class Batches(keras.utils.PyDataset):
         live: Where pixels come from.
         places: Place of each row's image, int64 (n,); the last batch is filled up from the start.
         views: View of each row, int64 (n,).
-        y: Class of each row, int64 (n,); None where nothing is trained.
+        y: Class of each row, integers (n,); None where nothing is trained.
         weight: Sample weight of each row, (n,); None where nothing is trained.
         batch_size: Rows in each batch.
     """
@@ -94,7 +94,7 @@ class Batches(keras.utils.PyDataset):
         places: Int64,
         views: Int64,
         *,
-        y: Int64 | None = None,
+        y: Ints | None = None,
         weight: NDArray[np.floating] | None = None,
         batch_size: int,
     ) -> None:
@@ -144,10 +144,10 @@ class Draws:
     Args:
         head: Rows, class weights and the key of the row order.
         live: The images.
-        y: Class of each row that a head may name, int64 (n_rows,).
+        y: Class of each row that a head may name, integers (n_rows,).
     """
 
-    def __init__(self, head: Head, live: LiveImages, y: Int64) -> None:
+    def __init__(self, head: Head, live: LiveImages, y: Ints) -> None:
         self._order = RowOrder(head.rows, head.key)
         self._n_rows, self._taken = head.turns.shape[1], 0
         self._live, self._y, self._class_weight = live, y, np.asarray(head.class_weight)

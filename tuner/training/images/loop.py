@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tuner.arrays import Int64
+from tuner.arrays import Int64, Ints
 from tuner.config import TrainingConfig
 from tuner.home.listener import Epoch
 from tuner.training.head import FoldHead
@@ -28,7 +28,7 @@ from tuner.training.outcome import Trained, no_predictions, not_finite, pooled_m
 def train_trial(
     folds: Sequence[FoldHead],
     live: LiveImages,
-    y: Int64,
+    y: Ints,
     *,
     labels: Int64,
     n_classes: int,
@@ -41,7 +41,7 @@ def train_trial(
     Args:
         folds: What `folds.train_trials` takes; rows are those of `live`.
         live: The images.
-        y: Class of each row, int64 (n_rows,).
+        y: Class of each row, integers (n_rows,).
         labels: Class of each image, int64 (n_images,).
         n_classes: Number of classes.
         steps: Steps an epoch.
@@ -91,7 +91,7 @@ class _FoldRun:
         self,
         fold: FoldHead,
         live: LiveImages,
-        y: Int64,
+        y: Ints,
         labels: Int64,
         n_classes: int,
         steps: int,
