@@ -118,7 +118,7 @@ def bare_keras(pixels: Any) -> Callable[[int], object]:
 
 def bare_openvino(pixels: Any) -> Callable[[int], object]:
     """OpenVINO's own queue of requests."""
-    from tuner.features.engines.openvino_model import CompiledModel
+    from tuner.features.engines.openvino_graph import CompiledModel
     from tuner.features.engines.silent import load_openvino
 
     compiled = CompiledModel(make_engine("openvino")._graph, pixels.shape)._model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.environment import prepare_environment
+from tuner.environment import keras_backend, prepare_environment
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,32 @@ def test_a_backend_that_is_not_there_is_forgotten(
     prepare_environment()
 
     assert os.environ.get("MPLBACKEND") == left
+
+
+@pytest.mark.parametrize(
+    ("named", "settings", "backend"),
+    [
+        ("", None, "tensorflow"),
+        ("", '{"backend": "jax"}', "jax"),
+        ("", "{}", "tensorflow"),
+        ("", "[]", "tensorflow"),
+        ("", "no JSON", "tensorflow"),
+        ("jax", '{"backend": "torch"}', "jax"),
+    ],
+)
+def test_the_backend_is_known_before_keras_is_loaded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    settings: str | None,
+    backend: str,
+) -> None:
+    """The environment's, or else that of keras.json, or else Keras's own default."""
+    monkeypatch.setenv("KERAS_BACKEND", named)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if settings is not None:
+        (tmp_path / "keras.json").write_text(settings)
+    assert keras_backend() == backend
 
 
 @pytest.mark.slow

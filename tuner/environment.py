@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+from pathlib import Path
 
 _MODULE = "module://"
+_BACKEND = "tensorflow"  # Keras's own default
 
 
 def prepare_environment() -> None:
@@ -17,6 +20,19 @@ def prepare_environment() -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     _drop_missing_backend()
+
+
+def keras_backend() -> str:
+    """Name of the backend that Keras would take; Keras is not loaded for it."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        settings = json.loads((home / "keras.json").read_text())
+    except (OSError, ValueError):
+        return _BACKEND
+    named = settings.get("backend", _BACKEND) if isinstance(settings, dict) else _BACKEND
+    return str(named)
 
 
 def _drop_missing_backend() -> None:

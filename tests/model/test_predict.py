@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from tests.model.made_model import NAMES, write_model, write_photos
+from tests.model.made_model import (
+    NAMES,
+    write_model,
+    write_photos,
+    write_small_model,
+)
 from tuner.data.images import decode_rgb, read_bytes
 from tuner.errors import ExportError
+from tuner.features.device import has_card
 from tuner.model.keras_model import save_model
 from tuner.model.predict import list_images, load_classifier, predict_files
 
@@ -134,3 +144,32 @@ def test_another_archive_is_no_model(tmp_path):
         archive.writestr("config.json", "{}")
     with pytest.raises(ExportError, match="not a model that tuner wrote"):
         load_classifier(path)
+
+
+FRESH = """
+import json, sys
+from pathlib import Path
+from tuner.model.predict import load_classifier, predict_files
+found = list(predict_files(load_classifier(Path(sys.argv[1])), sys.argv[2:]))
+loaded = sorted({"keras", "tensorflow"} & sys.modules.keys())
+print(json.dumps([loaded, [p.probabilities.tolist() for p in found]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_openvino_answers_without_keras(tmp_path, photos, precision):
+    """A process that has not loaded Keras never does, unless other precisions ask for it."""
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install openvino")
+    path = tmp_path / "small.keras"
+    write_small_model(path, precision=precision)
+    files = [str(photos / name) for name in ("a.png", "more/C.JPG", "more/b.png")]
+    words = [sys.executable, "-c", FRESH, str(path), *files]
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    loaded, found = json.loads(done.stdout.splitlines()[-1])
+    expected = [p.probabilities for p in predict_files(load_classifier(path), files)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    assert np.ptp(expected, axis=0).max() > 100 * TOLERANCE
+    is_spared = precision == "float32" and not has_card()
+    assert loaded == ([] if is_spared else ["keras", "tensorflow"])

@@ -144,6 +144,11 @@ def _computes_on_card() -> bool:
     return find_device().kind == "gpu"
 
 
+def has_card() -> bool:
+    """Whether the driver lists a card; no backend is loaded for it."""
+    return bool(_nvidia_cards())
+
+
 def _nvidia_cards() -> list[str]:
     """Cards that the driver lists; empty without a driver that works."""
     return _ask_driver("name")

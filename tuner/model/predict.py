@@ -21,8 +21,10 @@ from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image_bytes
 from tuner.errors import DataError, ExportError
+from tuner.ground import find_backend
 from tuner.model.archive import read_card
 from tuner.model.formats.forms import form_of
+from tuner.model.formats.keras_file import any_batch, open_elsewhere, open_parts, whole_batches
 from tuner.text import some
 
 _BATCH = 32
@@ -85,12 +87,15 @@ def load_classifier(path: Path, *, is_compiled: bool = True) -> Classifier:
     card = read_card(path)
     if path.suffix != ".keras":  # by another name Keras reads HDF5
         raise _no_model(path)
-    names = _class_names(card, path)
-    from tuner.model.formats.keras_file import any_batch, open_parts, whole_batches
-
-    reading, make = reading_of(card), whole_batches if is_compiled else any_batch
+    names, reading = _class_names(card, path), reading_of(card)
     is_resized = is_compiled and reading["image_px"] is not None
-    resize, classify, n_classes = open_parts(path, make, is_resized=is_resized)
+    opened = open_elsewhere(path) if is_resized else None
+    if opened is None:
+        if is_compiled:
+            find_backend()
+        make = whole_batches if is_compiled else any_batch
+        opened = open_parts(path, make, is_resized=is_resized)
+    resize, classify, n_classes = opened
     if n_classes != len(names):
         raise ExportError(f"the model does not have {len(names)} classes", where=str(path))
     return Classifier(names, resize, classify, **reading)

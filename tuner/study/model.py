@@ -125,10 +125,6 @@ class Model:
     def _classifier(self) -> Classifier:
         from tuner.model.predict import load_classifier
 
-        if form_of(self.path) is None:
-            from tuner.ground import find_backend
-
-            find_backend()
         return load_classifier(self.path)
 
 

@@ -62,9 +62,9 @@ def test_both_engines_agree(engine, extractor, pixels, transforms, part):
 @pytest.mark.parametrize("fill", ["nearest", "reflect"])
 def test_views_are_resampled_alike(pixels, transforms, fill):
     """The resample is Keras's affine transform: bilinear, edges repeated or mirrored."""
-    from tuner.features.engines.openvino_model import CompiledModel, _views
+    from tuner.features.engines.openvino_graph import CompiledModel, views_graph
 
-    found = CompiledModel(_views(pixels.shape, fill=fill), None)(pixels, transforms)
+    found = CompiledModel(views_graph(pixels.shape, fill=fill), None)(pixels, transforms)
     expected = np.asarray(apply_views(pixels, transforms, fill=fill))
     np.testing.assert_allclose(found, expected, rtol=0, atol=GREY_LEVELS)
     assert abs(expected - pixels).mean() > 1
@@ -88,7 +88,7 @@ def test_several_sizes_of_batch_are_compiled_apart(engine, pixels):
 
 def test_what_openvino_cannot_do_is_one_message(engine, pixels):
     """Its own error comes out as ours, with what to do."""
-    from tuner.features.engines.openvino_model import CompiledModel
+    from tuner.features.engines.openvino_graph import CompiledModel
 
     compiled = CompiledModel(engine._graph, pixels.shape)
     with pytest.raises(BankError) as caught:

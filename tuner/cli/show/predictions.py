@@ -81,10 +81,6 @@ def _load(model: Path, console: Console) -> Classifier:
     if form_of(model) is None:
         read_card(model)  # said before the backend has loaded
     with console.status("loading the model"):
-        if form_of(model) is None:
-            from tuner.study import find_backend
-
-            find_backend()
         return load_classifier(model)
 
 

@@ -17,13 +17,11 @@ from keras import ops
 
 from tuner.arrays import Float32
 from tuner.errors import BankError
+from tuner.features.engines.openvino_graph import OUTPUT
 from tuner.process import give_back_memory, run_on_tensorflow
 from tuner.text import first_line
 
 Shape = Sequence[int | None]
-
-# The graph's output; what else no node reads is of no use. A layer's name would be made another.
-OUTPUT = "tuner.output"
 
 
 class FrozenGraph:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
-import numpy as np
 
 from tuner.arrays import Float32
 from tuner.errors import BankError
@@ -15,8 +13,7 @@ from tuner.features.backbone import as_they_are
 from tuner.features.device import find_device
 from tuner.features.engines.convert import FrozenGraph
 from tuner.features.engines.engine import version_of_openvino
-
-_PART = 8  # rows of a batch that one stream of OpenVINO takes
+from tuner.features.engines.openvino_graph import in_parts
 
 Compiled = Callable[[Float32], Float32]
 
@@ -33,9 +30,7 @@ def compile_model(model: Any) -> Compiled:
     Returns:
         Function of whole batches, always of the same shape.
     """
-    is_float32 = all(layer.compute_dtype == "float32" for layer in _layers(model))
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    if not (is_float32 and is_tensorflow and find_device().kind == "cpu"):
+    if not can_be_frozen(model):
         call: Compiled = model.predict_on_batch
         return call
     if version_of_openvino():
@@ -46,19 +41,18 @@ def compile_model(model: Any) -> Compiled:
     return FrozenGraph(model, as_they_are, shape=model.input_shape)
 
 
+def can_be_frozen(model: Any) -> bool:
+    """Whether a graph with constants is worth it here, and computes the same."""
+    is_float32 = all(layer.compute_dtype == "float32" for layer in _layers(model))
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    return is_float32 and is_tensorflow and find_device().kind == "cpu"
+
+
 def _by_openvino(model: Any) -> Compiled:
-    from tuner.features.engines.openvino_model import CompiledModel, n_streams, read_graph
+    from tuner.features.engines.openvino_model import graph_of
 
-    graph, sides = read_graph(model, as_they_are, shape=model.input_shape), model.input_shape[1:]
-    compiled = CompiledModel(graph, None if None in sides else (_PART, *sides))
-    threads = ThreadPoolExecutor(n_streams(), thread_name_prefix="openvino")
-
-    def call(pixels: Float32) -> Float32:
-        full = np.resize(pixels, (-(-len(pixels) // _PART) * _PART, *pixels.shape[1:]))
-        parts = threads.map(compiled, np.split(full, len(full) // _PART))
-        return np.concatenate(list(parts))[: len(pixels)]
-
-    return call
+    graph = graph_of(model, as_they_are, shape=model.input_shape)
+    return in_parts(graph, model.input_shape[1:])
 
 
 def _layers(model: Any) -> list[Any]:
