@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,20 @@ def another(tmp_path: Path, data_home: Path, trainer) -> Callable[[str], object]
     from tests.small_study import Small
 
     return lambda name: Small(tmp_path / name, data_home, trainer=trainer)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow migrates it, made once; that takes seconds."""
+    from tuner.tracking.connection import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, migrated: Path) -> None:
+    """The default home has such a database already."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")

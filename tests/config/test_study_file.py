@@ -273,7 +273,11 @@ def test_reading_a_study_file_loads_no_heavy_library() -> None:
     """`tuner --help` knows the keys of a study file and answers at once."""
     code = f"import sys, tuner.config; print(sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=STUDIES.parent
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=STUDIES.parent,
     )
     assert done.stdout.strip() == "[]"
 
