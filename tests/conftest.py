@@ -22,15 +22,19 @@ settings.register_profile("tuner", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("tuner")
 
-# Whole studies in processes of their own: begun first, so that no process of the tests ends with
-# one of them while the others have nothing left to do.
+# Whole studies, mostly in processes of their own, and large networks: begun first, so that no
+# process of the tests ends with one of them while the others have nothing left to do.
 _LONGEST = {
+    "test_benchmarks.py",
     "test_by_hand.py",
     "test_end_to_end.py",
     "test_endure_kills.py",
     "test_endure_traps.py",
+    "test_endure_two.py",
     "test_live_study.py",
+    "test_near_duplicates.py",
     "test_notebook.py",
+    "test_own_backbone.py",
     "test_ray.py",
     "test_resume.py",
 }
