@@ -46,7 +46,7 @@ quick: lint
 
 test: lint
 	$(PYTEST) --durations 20
-	KERAS_BACKEND=jax $(PYTEST) tests/features tests/training
+	KERAS_BACKEND=jax $(PYTEST) -m 'not any_backend' tests/features tests/training
 
 endure: $(BIN)/.made-dev
 	$(BIN)/python benchmarks/endure.py --kills $(KILLS)

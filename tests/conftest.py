@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,15 +22,19 @@ settings.register_profile("tuner", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("tuner")
 
-# Whole studies in processes of their own: begun first, so that no process of the tests ends with
-# one of them while the others have nothing left to do.
+# Whole studies, mostly in processes of their own, and large networks: begun first, so that no
+# process of the tests ends with one of them while the others have nothing left to do.
 _LONGEST = {
+    "test_benchmarks.py",
     "test_by_hand.py",
     "test_end_to_end.py",
     "test_endure_kills.py",
     "test_endure_traps.py",
+    "test_endure_two.py",
     "test_live_study.py",
+    "test_near_duplicates.py",
     "test_notebook.py",
+    "test_own_backbone.py",
     "test_ray.py",
     "test_resume.py",
 }
@@ -147,3 +152,20 @@ def another(tmp_path: Path, data_home: Path, trainer) -> Callable[[str], object]
     from tests.small_study import Small
 
     return lambda name: Small(tmp_path / name, data_home, trainer=trainer)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow migrates it, made once; that takes seconds."""
+    from tuner.tracking.connection import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    connect(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, migrated: Path) -> None:
+    """The default home has such a database already."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")

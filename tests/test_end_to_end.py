@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
+from tests.tiny_backbone import tiny_backbone
 from tuner.home.study_folder import StudyFolder
 from tuner.model.archive import read_card
 from tuner.model.export_file import load_export
@@ -60,10 +62,12 @@ class Place:
     Attributes:
         path: The working directory.
         backend: Of Keras.
+        more: Words that the study is started with, too.
     """
 
     path: Path
     backend: str = "tensorflow"
+    more: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -78,7 +82,7 @@ class Place:
     @property
     def run_words(self) -> list[str]:
         """The one command that starts the study and goes on with it."""
-        return ["run", "studies/digits.yaml", *SETS, "--home", str(self.home)]
+        return ["run", "studies/digits.yaml", *SETS, *self.more, "--home", str(self.home)]
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``tuner WORDS``."""
@@ -146,22 +150,37 @@ class Place:
         return [(r.kind, r.state, r.params, r.value, r.matrix, r.curves) for r in records]
 
 
-def make_place(path: Path, *, backend: str = "tensorflow") -> Place:
-    """An empty working directory with the study file that ``tuner init`` writes."""
-    path.mkdir()
-    place = Place(path, backend)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A working directory with the study file that ``tuner init`` writes."""
+    place = Place(tmp_path_factory.mktemp("begun") / "a place")
+    place.path.mkdir()
     place.tuner("init", "digits", "--home", str(place.home))
     return place
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A study that nobody disturbed."""
-    place = make_place(tmp_path_factory.mktemp("finished") / "a place")
+def finished(begun: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A study that nobody disturbed; it makes its database, too."""
+    place = Place(tmp_path_factory.mktemp("finished") / "a place")
+    shutil.copytree(begun.path, place.path)
     out, err = place.tuner(*place.run_words)
     (place.path / "run.out").write_text(out)
     (place.path / "run.err").write_text(err)
     return place
+
+
+@pytest.fixture(scope="module")
+def new_place(begun: Place, migrated: Path) -> Callable[..., Place]:
+    """Maker of places as `begun`, with a database, which takes seconds to make."""
+
+    def make(path: Path, **settings: Any) -> Place:
+        place = Place(path, **settings)
+        shutil.copytree(begun.path, path)
+        shutil.copy(migrated, place.home / "mlflow.db")
+        return place
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +207,10 @@ def runs(client: MlflowClient) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A study of two trials, run and confirmed."""
-    place = make_place(tmp_path_factory.mktemp("confirmed") / "another place")
+def confirmed(new_place: Callable[..., Place], tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A study of two trials on a tiny backbone, run and confirmed."""
+    tiny = ("--set", f"backbone.model={tiny_backbone()}")
+    place = new_place(tmp_path_factory.mktemp("confirmed") / "another place", more=tiny)
     place.tuner(*place.run_words, "--trials", "2")
     out, err = place.tuner(*CONFIRM, "--home", str(place.home))
     (place.path / "confirm.out").write_text(out)
@@ -416,9 +436,9 @@ def test_what_was_confirmed_is_exported_and_trains_with_its_adjustment(confirmed
     np.testing.assert_allclose(odds, np.tile(expected, (3, 1)), atol=1e-3)
 
 
-def test_killed_and_started_again_is_undisturbed(finished, tmp_path):
+def test_killed_and_started_again_is_undisturbed(finished, new_place, tmp_path):
     """SIGKILL in the extraction and in the second trial changes no number of the study."""
-    place = make_place(tmp_path / "killed")
+    place = new_place(tmp_path / "killed")
     place.stop(lambda line: line.startswith("features "), signal.SIGKILL)
     assert not place.folder.records()
     place.stop(is_trial_line, signal.SIGKILL, after_s=0.05)
@@ -438,9 +458,9 @@ def test_killed_and_started_again_is_undisturbed(finished, tmp_path):
     assert {run.info.status for run in found} <= {"FINISHED", "KILLED"}
 
 
-def test_an_interrupt_says_the_command_that_goes_on(finished, tmp_path):
+def test_an_interrupt_says_the_command_that_goes_on(finished, new_place, tmp_path):
     """Ctrl-C is code 130 and no traceback; the printed command finishes the same study."""
-    place = make_place(tmp_path / "interrupted")
+    place = new_place(tmp_path / "interrupted")
     # Early: an idle machine is through with the trials in half a second.
     rest = place.stop(lambda line: line.split()[:1] == ["base"], signal.SIGINT)
     assert "Traceback" not in rest
@@ -454,10 +474,10 @@ def test_an_interrupt_says_the_command_that_goes_on(finished, tmp_path):
     assert place.results == finished.results
 
 
-def test_the_main_job_works_on_jax(tmp_path):
+def test_the_main_job_works_on_jax(new_place, tmp_path):
     """Study, export and training on the other backend: recorded as such, and reproduced there."""
     pytest.importorskip("jax", reason="JAX is not installed")
-    place = make_place(tmp_path / "jax", backend="jax")
+    place = new_place(tmp_path / "jax", backend="jax")
     home = ["--home", str(place.home)]
     _, err = place.tuner(*place.run_words)
     assert "(jax " in err

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,11 +13,11 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image
 
+from tests.cli.conftest import tuner  # noqa: F401  # a fixture
 from tests.tiny_backbone import write_tiny_backbone
 from tuner.home.study_folder import StudyFolder
 from tuner.model.archive import read_card
 
-PROGRAM = "import sys; from tuner.cli import main; sys.argv[0] = 'tuner'; main()"
 TINY = """
 name: {name}
 data: {{source: {source}, image_px: 32, group_by: none}}
@@ -42,25 +40,21 @@ def pictures(folder: Path, **counts: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
-def tuner(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    """Run ``tuner WORDS`` in a place with its own home; stdout and stderr."""
-    environment = os.environ | {"TUNER_HOME": str(place / "home")}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *words],
-        cwd=place,
-        env=environment,
-        text=True,
-        capture_output=True,
-        timeout=400,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+@pytest.fixture
+def done(tuner, database):  # noqa: F811
+    """Runs ``tuner WORDS``, which must succeed; stdout and stderr."""
+
+    def run(*words: str) -> tuple[str, str]:
+        found = tuner(*words)
+        assert found.code == 0, found.err
+        assert "Traceback" not in found.err
+        return found.out, found.err
+
+    return run
 
 
 @pytest.mark.slow
-def test_two_classes_through_every_command(tmp_path):
+def test_two_classes_through_every_command(tmp_path, done):
     """Run, status, confirm, report, export and train: alpha is a class weight throughout."""
     pictures(tmp_path / "data", good=30, rare=9)
     (tmp_path / "two.yaml").write_text(
@@ -68,30 +62,30 @@ def test_two_classes_through_every_command(tmp_path):
             backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="two", source="data"
         )
     )
-    tuner(tmp_path, "check", "two.yaml")
-    tuner(tmp_path, "run", "two.yaml")
-    folder = StudyFolder(tmp_path / "home" / "studies" / "two")
+    done("check", "two.yaml")
+    done("run", "two.yaml")
+    folder = StudyFolder(tmp_path / "mlruns" / "studies" / "two")
     records = folder.records()
     assert [r.kind for r in records] == ["baseline"] * 3 + ["trial"] * 2
     assert {r.params.alpha for r in records if r.kind == "baseline"} == {0.5}
     assert all(0.05 <= r.params.alpha <= 0.95 for r in records)
 
-    (facts,) = json.loads(tuner(tmp_path, "status", "two", "--json")[0])
+    (facts,) = json.loads(done("status", "two", "--json")[0])
     assert (facts["state"], facts["finished"]) == ("finished", 2)
     assert set(facts["best"]["recall"]) == {"good", "rare"}
 
-    out, _ = tuner(tmp_path, "confirm", "two", "--seeds", "2", "--top", "1")
+    out, _ = done("confirm", "two", "--seeds", "2", "--top", "1")
     found = json.loads((folder.path / "confirmation.json").read_text("utf-8"))
     assert found["verdict"]["sentence"] in out.replace("\n", " ")
     assert len(found["test"]["support"]) == 2
     assert len(folder.seal) == 1
 
-    tuner(tmp_path, "report", "two")
+    done("report", "two")
     assert "good" in (tmp_path / "report.html").read_text("utf-8")
-    tuner(tmp_path, "export", "two", "-o", "best.yaml")
+    done("export", "two", "-o", "best.yaml")
     exported = yaml.safe_load((tmp_path / "best.yaml").read_text("utf-8"))
     assert exported["confirmation"]["is_chosen"]
-    out, _ = tuner(tmp_path, "train", "best.yaml")
+    out, _ = done("train", "best.yaml")
     assert "reproduced" in out
     assert read_card(tmp_path / "best.keras")["class_names"] == ["good", "rare"]
     model = keras.saving.load_model(tmp_path / "best.keras")
@@ -100,7 +94,7 @@ def test_two_classes_through_every_command(tmp_path):
 
 
 @pytest.mark.slow
-def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
+def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path, done):
     """Five recalls in every run, whatever classes are called; `tuner sync` finds a new home."""
     names = ["support", "Support", "a/b(c)%", "macro_recall", "recall"]
     pictures(tmp_path / "data", **{f"k{k}": 7 for k in range(5)})
@@ -113,11 +107,11 @@ def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
             source="data/all.csv",
         )
     )
-    out, _ = tuner(tmp_path, "check", "names.yaml")
+    out, _ = done("check", "names.yaml")
     assert "'Support' and 'support' differ only by case" in out
-    tuner(tmp_path, "run", "names.yaml", "--trials", "1")
-    (tmp_path / "home").rename(tmp_path / "moved")
-    _, err = tuner(tmp_path, "sync", "names", "--home", str(tmp_path / "moved"))
+    done("run", "names.yaml", "--trials", "1")
+    (tmp_path / "mlruns").rename(tmp_path / "moved")
+    _, err = done("sync", "names", "--home", str(tmp_path / "moved"))
     client = MlflowClient(f"sqlite:///{tmp_path / 'moved' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("names")
     runs = client.search_runs([experiment.experiment_id])
@@ -132,7 +126,7 @@ def test_classes_named_to_collide_stay_apart_and_follow_a_moved_home(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hundred_classes_are_a_study(tmp_path):
+def test_two_hundred_classes_are_a_study(tmp_path, done):
     """Five images of each: run, status, report and MLflow have every class."""
     pictures(tmp_path / "data", **{f"class {k:03d}": 5 for k in range(200)})
     (tmp_path / "many.yaml").write_text(
@@ -140,21 +134,21 @@ def test_two_hundred_classes_are_a_study(tmp_path):
             backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="many", source="data"
         )
     )
-    _, err = tuner(tmp_path, "run", "many.yaml", "--trials", "1")
+    _, err = done("run", "many.yaml", "--trials", "1")
     assert err.count("out-of-fold images") == 8
     assert "and 192 more classes of so few images" in err
-    (facts,) = json.loads(tuner(tmp_path, "status", "many", "--json")[0])
+    (facts,) = json.loads(done("status", "many", "--json")[0])
     assert len(facts["best"]["recall"]) == 200
-    tuner(tmp_path, "report", "many")
+    done("report", "many")
     assert "class 199" in (tmp_path / "report.html").read_text("utf-8")
-    client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("many")
     for run in client.search_runs([experiment.experiment_id], "tags.`tuner.kind` != 'study'"):
         assert sum(key.startswith("recall/") for key in run.data.metrics) == 200
 
 
 @pytest.mark.slow
-def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path):
+def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path, done):
     """Copies of one picture under two labels: chance, and a verdict in words."""
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -165,14 +159,14 @@ def test_images_that_are_all_the_same_teach_nothing_and_say_so(tmp_path):
             backbone=write_tiny_backbone(tmp_path / "tiny.keras"), name="same", source="data"
         )
     )
-    out, err = tuner(tmp_path, "check", "same.yaml")
+    out, err = done("check", "same.yaml")
     assert "same bytes, different labels" in out + err
-    out, err = tuner(tmp_path, "run", "same.yaml")
+    out, err = done("run", "same.yaml")
     assert "1 set of images has the same bytes and different labels" in err
     assert "The winner is a baseline" in out
-    folder = StudyFolder(tmp_path / "home" / "studies" / "same")
+    folder = StudyFolder(tmp_path / "mlruns" / "studies" / "same")
     assert {record.value for record in folder.records()} == {0.5}
-    out, err = tuner(tmp_path, "confirm", "same", "--seeds", "2", "--top", "1")
+    out, err = done("confirm", "same", "--seeds", "2", "--top", "1")
     assert "No better than plain cross-entropy" in out
     assert "Warning" not in err
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.labels.published import PUBLISHED, Made, save
+from tests.tiny_backbone import tiny_backbone
 from tuner.config import load_study
 from tuner.home import Home
 from tuner.home.founding import read_images, split_images
@@ -48,12 +49,14 @@ def test_a_published_set_is_taken_without_a_script(tuner, tmp_path, made):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_a_published_set_runs(tuner, tmp_path, name):
     """From the file of the set to a finished search: nothing in between is written by hand."""
     made = PUBLISHED[name](tmp_path)
     assert drafted(tuner, made).code == 0
-    keys = ["data.image_px=32", "backbone.weights=random", "training.epochs=3", "split.folds=2"]
+    backbone = f"backbone.model={tiny_backbone()}"
+    keys = ["data.image_px=32", backbone, "training.epochs=3", "split.folds=2"]
     words = [word for key in keys for word in ("--set", key)]
     done = tuner("run", "s.yaml", "--trials", "1", *words)
     assert done.code == 0, done.err

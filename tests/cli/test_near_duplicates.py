@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from PIL import Image
 
+from tests.tiny_backbone import tiny_backbone
 from tuner.data.image_table import TEST
 from tuner.data.near_duplicates.leaks import leak_sentence
 from tuner.home import Home
@@ -24,7 +25,7 @@ STUDY = """
 name: planted
 data: {{source: images, image_px: 32, group_by: {group_by}}}
 split: {{folds: 2}}
-backbone: {{weights: random}}
+backbone: {{{backbone}}}
 search: {{trials: 1, augmentation_multiplier: [0, 0]}}
 training: {{epochs: 2, hidden_units: 8}}
 """
@@ -57,6 +58,12 @@ def write_planted(root: Path) -> None:
         pictures[name].save(root / copy, quality=85)
 
 
+def study_text(*, group_by: str, backbone: str = "", study: str = STUDY) -> str:
+    """The study file, with a tiny backbone unless ResNet50's answers are what matters."""
+    backbone = backbone or f"model: {tiny_backbone()}"
+    return study.format(group_by=group_by, backbone=backbone)
+
+
 def test_without_leaks_there_is_nothing_to_say():
     """The sentence is empty unless the split parts a pair, and then it has the counts."""
     facts = {"images": 4, "images_across": 0, "test_images": 1, "test_images_across": 0}
@@ -72,7 +79,7 @@ def test_check_lists_every_planted_pair(tuner, tmp_path):
     Once the features are there, the plain command shows them too.
     """
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="none"))
+    Path("x.yaml").write_text(study_text(group_by="none", backbone="weights: random"))
     facts = json.loads(tuner("check", "x.yaml", "--json").out)
     assert facts["near_duplicates"] is None
     assert "tuner check x.yaml --features" in tuner("check", "x.yaml").out
@@ -96,7 +103,7 @@ def test_check_lists_every_planted_pair(tuner, tmp_path):
 def test_grouping_by_near_duplicates_waits_for_features(tuner, tmp_path):
     """Without features the split cannot be shown, and the command that computes them is named."""
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="near_duplicates"))
+    Path("x.yaml").write_text(study_text(group_by="near_duplicates"))
     done = tuner("check", "x.yaml")
     assert done.code == 2
     assert "tuner check x.yaml --features" in done.err
@@ -116,10 +123,11 @@ def test_init_takes_near_duplicates_for_a_folder(tuner, tmp_path):
 
 
 @pytest.mark.slow  # a study of one trial, run twice and trained again
+@pytest.mark.usefixtures("database")
 def test_a_study_grouped_by_near_duplicates_goes_on_and_trains_again(tuner, tmp_path):
     """Copies share a side, the second start finds nothing changed, and the export reproduces."""
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="near_duplicates"))
+    Path("x.yaml").write_text(study_text(group_by="near_duplicates"))
     done = tuner("run", "x.yaml")
     assert done.code == 0, done.err
     images = StudyFolder(Home.find().studies / "planted").images
@@ -146,11 +154,11 @@ def confirmed(tuner, study: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.weights
-def test_a_leak_stands_in_every_result(tuner, tmp_path, imagenet_weights):
+@pytest.mark.usefixtures("database")
+def test_a_leak_stands_in_every_result(tuner, tmp_path):
     """Nine places say that the split parts near-duplicates, and a second start says it again."""
     write_planted(tmp_path / "images")
-    text = STUDY.format(group_by="none").replace("random", str(imagenet_weights.path))
+    text = study_text(group_by="none")
     Path("x.yaml").write_text(text.replace("folds: 2", "folds: 2, test_fraction: 0.4"))
     leak = "images have a near-twin on another side of the split"
     for trials in (1, 2):
@@ -209,11 +217,11 @@ def test_a_leak_stands_in_every_result(tuner, tmp_path, imagenet_weights):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
-def test_a_new_study_keeps_twins_together_and_nothing_is_said(tuner, tmp_path, imagenet_weights):
+@pytest.mark.usefixtures("database")
+def test_a_new_study_keeps_twins_together_and_nothing_is_said(tuner, tmp_path):
     """Without a word on groups copies share a side, and no result speaks of a leak."""
     write_planted(tmp_path / "images")
-    text = STUDY.format(group_by="auto").replace("random", str(imagenet_weights.path))
+    text = study_text(group_by="auto")
     Path("x.yaml").write_text(text.replace(", group_by: auto", ""))
     out = confirmed(tuner, "x.yaml")
     study = Study.load("planted")
@@ -233,6 +241,7 @@ def test_a_new_study_keeps_twins_together_and_nothing_is_said(tuner, tmp_path, i
 
 @pytest.mark.slow
 @pytest.mark.weights
+@pytest.mark.usefixtures("database")
 def test_a_shipped_test_stays_and_what_it_shares_is_said(tuner, tmp_path, imagenet_weights):
     """One twin across the shipped border: run and confirm go through, and the verdict says it."""
     for part, seeds in (("train", range(14)), ("test", range(50, 56))):
@@ -242,7 +251,7 @@ def test_a_shipped_test_stays_and_what_it_shares_is_said(tuner, tmp_path, imagen
                 texture(100 * k + i).save(tmp_path / "images" / part / label / f"{i:02d}.png")
     texture(3).save(tmp_path / "images" / "test" / "granite" / "twin.jpg", quality=85)
     texture(4).save(tmp_path / "images" / "train" / "granite" / "twin.jpg", quality=85)
-    text = STUDY.format(group_by="auto").replace("random", str(imagenet_weights.path))
+    text = study_text(group_by="auto", backbone=f"weights: {imagenet_weights.path}")
     Path("x.yaml").write_text(text)
     out = " ".join(confirmed(tuner, "x.yaml").split())
     assert "This test cannot be trusted: 1 of its 13 images has a near-twin" in out
@@ -255,20 +264,21 @@ def test_a_shipped_test_stays_and_what_it_shares_is_said(tuner, tmp_path, imagen
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("database")
 def test_a_study_of_earlier_days_goes_on_as_it_began(tuner, tmp_path):
     """Its null meant each image for itself; the same file goes on, and a new study does not."""
     write_planted(tmp_path / "images")
-    Path("x.yaml").write_text(STUDY.format(group_by="none"))
+    Path("x.yaml").write_text(study_text(group_by="none"))
     assert tuner("run", "x.yaml").code == 0
     folder = StudyFolder(Home.find().studies / "planted")
     kept = (folder.path / "study.yaml").read_text().replace("group_by: none", "group_by: null")
     (folder.path / "study.yaml").write_text(kept)
     for group_by in ("null", "auto"):
-        Path("x.yaml").write_text(STUDY.format(group_by=group_by))
+        Path("x.yaml").write_text(study_text(group_by=group_by))
         done = tuner("run", "x.yaml", "--trials", "2")
         assert done.code == 0, done.err
         assert StudyFolder(folder.path).config.data.group_by is None
-    Path("x.yaml").write_text(STUDY.format(group_by="null").replace("planted", "new"))
+    Path("x.yaml").write_text(study_text(group_by="null").replace("planted", "new"))
     assert tuner("run", "x.yaml").code == 0
     assert StudyFolder(Home.find().studies / "new").config.data.group_by == "auto"
 
@@ -282,15 +292,15 @@ def test_groups_stand_in_the_paths(tuner, tmp_path):
                 tmp_path / "images" / label / f"{i // 3:05d}_{i % 3:05d}.png"
             )
     study = STUDY.replace("{group_by}", "{{pattern: '{group_by}'}}")
-    Path("x.yaml").write_text(study.format(group_by="/(\\d{5})_"))
+    Path("x.yaml").write_text(study_text(group_by="/(\\d{5})_", study=study))
     done = tuner("check", "x.yaml", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["groups"] == 8
-    Path("x.yaml").write_text(study.format(group_by="track(\\d+)"))
+    Path("x.yaml").write_text(study_text(group_by="track(\\d+)", study=study))
     done = tuner("check", "x.yaml")
     assert done.code == 1
     assert "48 of 48 paths do not match the pattern of groups" in done.err
-    Path("x.yaml").write_text(study.format(group_by="("))
+    Path("x.yaml").write_text(study_text(group_by="(", study=study))
     done = tuner("check", "x.yaml")
     assert done.code == 2
     assert "no regular expression" in done.err

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from tuner.errors import BankError
 from tuner.features.bank import FeatureBank
 
+pytestmark = pytest.mark.any_backend
+
 # Deadline and health check would measure the machine, not the code.
 quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.features.bank_index import NOWHERE, BankIndex, RowNames
+
+pytestmark = pytest.mark.any_backend
 
 # Few beginnings and few ends: hashes that only begin alike are the rule here.
 HASHES = st.tuples(st.sampled_from(["00" * 8, "7f" * 8, "ff" * 8]), st.sampled_from("0a5f")).map(

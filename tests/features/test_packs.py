@@ -13,6 +13,8 @@ from tuner.errors import BankError
 from tuner.features import packs
 from tuner.features.bank import FeatureBank
 
+pytestmark = pytest.mark.any_backend
+
 N_FEATURES, N_CHUNKS, ROWS = 3, 5, 4
 
 

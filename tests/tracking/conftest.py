@@ -24,7 +24,6 @@ from tuner.home.founding import create_study_folder
 from tuner.home.records import Record, save_record
 from tuner.home.study_folder import StudyFolder
 from tuner.setting import Setting
-from tuner.tracking.connection import connect
 from tuner.tracking.mlflow_recorder import MlflowRecorder
 
 N_EPOCHS = 4
@@ -164,14 +163,6 @@ def new_study(tmp_path: Path) -> Callable[..., Study]:
         return make_study(tmp_path / "home", name, **arguments)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as MLflow migrates it, made once; that takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connect(f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
 
 
 @pytest.fixture

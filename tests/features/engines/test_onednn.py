@@ -7,6 +7,8 @@ import pytest
 
 from tuner.features.engines import onednn
 
+pytestmark = pytest.mark.any_backend
+
 AVX2 = frozenset({"avx", "avx2", "fma"})
 
 
