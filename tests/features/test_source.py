@@ -1,5 +1,6 @@
 """Banks of a study: what changes the numbers is in their names, and nothing else."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -72,3 +73,16 @@ def test_auto_is_settled_in_the_study(tmp_path):
     assert found.config.backbone.engine in ("keras", "openvino")
     again = source_of(Home(tmp_path), found.config.backbone.engine)
     assert again.bank.folder == found.bank.folder
+
+
+def test_what_others_have_computed_is_there_at_once(tmp_path, pictures):
+    """Workers on other machines write the chunks; whoever sent them reads on without a restart."""
+    rows, there = rows_of(pictures[:3]), source_of(Home(tmp_path), "null")
+
+    def fill_with(chunks, on_progress):
+        return there.fill_chunks(chunks, there.engine(), on_progress=on_progress)
+
+    here = dataclasses.replace(source_of(Home(tmp_path), "null"), fill_with=fill_with)
+    assert here.fill(rows) == 3
+    keys = [f"{row.sha256}:0" for row in rows]
+    np.testing.assert_array_equal(here.bank.read(keys), there.bank.read(keys))

@@ -86,7 +86,11 @@ class FeatureSource:
                 augmentation=self.config.augmentation,
                 batch_size=self._batch_size,
             )
-            return self.fill_with(chunks, on_progress) if chunks else 0
+            if not chunks:
+                return 0
+            n_computed = self.fill_with(chunks, on_progress)
+            self.bank.refresh()  # others have written them
+            return n_computed
 
     def backbone(self) -> Any:
         """ResNet50 with the study's weights and precision, or the study's model, built anew."""
