@@ -150,6 +150,27 @@ def test_a_model_that_answers_as_the_head_passes(pictures):
     assert worst == pytest.approx(0, abs=1e-6)
 
 
+def test_pictures_of_one_size_are_asked_about_together(tmp_path):
+    """Every answer is held against its own picture, whatever the parts that they come in."""
+    sides = [40] * 3 + [50] + [40] * 12
+    paths = [tmp_path / f"{place:02d}.png" for place in range(len(sides))]
+    for place, (path, side) in enumerate(zip(paths, sides, strict=True)):
+        Image.new("RGB", (side, side), (12 * place,) * 3).save(path)
+    seen = []
+
+    def counting(pixels, training=False):
+        seen.append(pixels.shape[:2])
+        return bright(pixels)
+
+    worst = check_model(counting, expected_of(paths), paths, config=small_config())
+    assert worst == pytest.approx(0, abs=1e-6)
+    assert seen == [(8, 32), (8, 32), (3, 40), (1, 50), (8, 40), (4, 40)]
+    expected = expected_of(paths)
+    expected[9] = expected[8]
+    with pytest.raises(ExportError, match="on resized pixels"):
+        check_model(bright, expected, paths, config=small_config())
+
+
 def test_a_model_with_classes_in_another_order_is_refused(pictures):
     """The check sees what a smoke test would not: right shape, wrong column."""
     with pytest.raises(ExportError, match="on resized pixels"):
