@@ -59,6 +59,20 @@ def test_the_backend_is_known_before_keras_is_loaded(
     assert keras_backend() == backend
 
 
+def test_the_home_of_keras_is_found_as_keras_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tilde is a home, and who has none has Keras's default."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    monkeypatch.setenv("KERAS_HOME", "~")
+    assert keras_backend() == "jax"
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # no entry for this user
+    assert keras_backend() == "tensorflow"
+
+
 @pytest.mark.slow
 def test_a_notebook_and_another_projects_keras_change_nothing(tmp_path: Path) -> None:
     """Started below a notebook, with a keras.json of channels first and half precision."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from pathlib import Path
 
 _MODULE = "module://"
 _BACKEND = "tensorflow"  # Keras's own default
@@ -26,13 +25,15 @@ def keras_backend() -> str:
     """Name of the backend that Keras would take; Keras is not loaded for it."""
     if named := os.environ.get("KERAS_BACKEND"):
         return named
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = os.path.expanduser("~")  # which is "~" where there is none
+    base = home if os.access(home, os.W_OK) else "/tmp"  # as Keras does
+    folder = os.environ.get("KERAS_HOME", os.path.join(base, ".keras"))
     try:
-        settings = json.loads((home / "keras.json").read_text())
-    except (OSError, ValueError):
+        with open(os.path.expanduser(os.path.join(folder, "keras.json"))) as stream:
+            settings = json.load(stream)
+    except (OSError, ValueError, RecursionError):
         return _BACKEND
-    named = settings.get("backend", _BACKEND) if isinstance(settings, dict) else _BACKEND
-    return str(named)
+    return str(settings.get("backend", _BACKEND)) if isinstance(settings, dict) else _BACKEND
 
 
 def _drop_missing_backend() -> None:

@@ -34,14 +34,19 @@ def run_on_tensorflow(module: str, *words: str, **environment: str) -> str:
     Returns:
         The last line that it said of its failure; empty where it succeeded.
     """
-    paths = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        env=os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": paths} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # `-m` alone would look for modules in the current folder first, whatever lies there.
+    own = {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            env=os.environ | own | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except (OSError, TypeError) as error:  # inside of another program there may be no Python
+        return f"no process can be started: {error}"
     if not done.returncode:
         return ""
     return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"

@@ -38,6 +38,16 @@ def test_it_finds_what_a_dictionary_finds(chunks: list[list[str]], asked: list[s
     assert chunk.tolist() == [NOWHERE if at == 0 else at for at, _ in found]
 
 
+@pytest.mark.parametrize("name", ["{:064x}", "{:016x}{:016x}{:016x}{:016x}", "{:x<64}"])
+def test_names_that_are_no_hashes_are_told_apart(name: str) -> None:
+    """Numbers with zeros before them, four times the same, or words: each is in its own row."""
+    names = RowNames.of([name.format(i, i, i, i) + ":0" for i in range(20_000)])
+    index = BankIndex()
+    index.add(names, 0)
+    assert len(index) == len(names)
+    np.testing.assert_array_equal(index.find(names)[1], np.arange(len(names)))
+
+
 def test_hashes_are_found_among_many() -> None:
     """Each of ten thousand, in the chunk and the row where it was added."""
     digests = np.random.default_rng(0).integers(0, 256, (10_000, 32), dtype=np.uint8)

@@ -52,14 +52,12 @@ def write_model(path: Path) -> Path:
     return path
 
 
-def write_small_model(path: Path, *, precision: str = "float32", **card: Any) -> Path:
+def write_small_model(path: Path, **card: Any) -> Path:
     """A model that is converted in seconds: all layers but a backbone of one convolution."""
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     pixels = keras.Input((IMAGE_PX, IMAGE_PX, 3))
-    x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1", dtype=precision)(
-        pixels
-    )
+    x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(pixels)
     backbone = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
     head = HeadWeights(
         rng.normal(0, 0.05, (64, 16)).astype(np.float32),

@@ -18,7 +18,6 @@ from tuner.columns import digests_of, sortable
 
 NOWHERE = -1
 _BLOCK = 2**17  # rows that are looked up at one time
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # without it, hashes of two equal halves would all be 0
 
 
 class RowNames(Sequence[str]):
@@ -90,7 +89,7 @@ class RowNames(Sequence[str]):
 
 
 class _Rows(NamedTuple):
-    """Rows of one ending, by 16 bytes of their hashes: no two of a million files share those."""
+    """Rows of one ending, by 16 bytes made of the 32 of their hashes."""
 
     high: Any  # uint64 (n,)
     low: Any  # uint64 (n,)
@@ -165,9 +164,20 @@ class BankIndex:
 
 
 def _halves(digests: UInt8) -> tuple[Any, Any]:
-    """Two numbers that stand for each hash, uint64 (n,) both: all of its bytes are in them."""
+    """Two numbers that stand for each hash, uint64 (n,) both: all of its bytes are in them.
+
+    Names that are no hashes of anything, numbers with zeros before them for one, differ, too.
+    """
     a, b, c, d = np.ascontiguousarray(digests).view("<u8").T
-    return a ^ c * _ODD, b ^ d * _ODD
+    low = b ^ _mixed(d)
+    return (a ^ _mixed(c)) + _mixed(low), low
+
+
+def _mixed(numbers: Any) -> Any:
+    """Another number for each, all bits of which depend on all (the last steps of SplitMix64)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _in_order(parts: list[_Rows]) -> _Rows:

@@ -21,7 +21,6 @@ from tuner.data.decoding.rule import EACH_FILE, PixelRule
 from tuner.data.folder import walk_folder
 from tuner.data.images import IMAGE_SUFFIXES, decode_rgb, read_bytes, read_image_bytes
 from tuner.errors import DataError, ExportError
-from tuner.ground import find_backend
 from tuner.model.archive import read_card
 from tuner.model.formats.forms import form_of
 from tuner.model.formats.keras_file import any_batch, open_elsewhere, open_parts, whole_batches
@@ -92,6 +91,8 @@ def load_classifier(path: Path, *, is_compiled: bool = True) -> Classifier:
     opened = open_elsewhere(path) if is_resized else None
     if opened is None:
         if is_compiled:
+            from tuner.ground import find_backend  # pandas and scikit-learn with it
+
             find_backend()
         make = whole_batches if is_compiled else any_batch
         opened = open_parts(path, make, is_resized=is_resized)

@@ -61,10 +61,7 @@ class CompiledModel:
     """
 
     def __init__(self, model: Any, shape: Sequence[int | None] | None) -> None:
-        fixed = model.clone()
-        if shape is not None:
-            fixed.reshape(list(shape))
-        self._model = _compile(fixed)
+        self._model = _compile(model.clone(), shape)
         self._own = threading.local()
 
     def __call__(self, *inputs: Any) -> Float32:
@@ -94,8 +91,9 @@ def in_parts(graph: Any, sides: Sequence[int | None]) -> Callable[[Float32], Flo
     threads = ThreadPoolExecutor(n_streams(), thread_name_prefix="openvino")
 
     def call(rows: Float32) -> Float32:
-        full = np.resize(rows, (-(-len(rows) // _PART) * _PART, *rows.shape[1:]))
-        parts = threads.map(compiled, np.split(full, len(full) // _PART))
+        n_parts = max(1, -(-len(rows) // _PART))
+        full = np.resize(rows, (n_parts * _PART, *rows.shape[1:]))
+        parts = threads.map(compiled, np.split(full, n_parts))
         return np.concatenate(list(parts))[: len(rows)]
 
     return call
@@ -138,8 +136,10 @@ def n_streams() -> int:
     return found
 
 
-def _compile(model: Any) -> Any:
+def _compile(model: Any, shape: Sequence[int | None] | None = None) -> Any:
     try:
+        if shape is not None:
+            model.reshape(list(shape))
         return _core().compile_model(model, "CPU", _SETTINGS)
     except RuntimeError as error:
         raise _failed("OpenVINO cannot compile the backbone", error) from error

@@ -6,6 +6,8 @@ its graph: what Keras and TensorFlow take is most of a gigabyte, and gone before
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 import tempfile
 import zipfile
@@ -24,6 +26,8 @@ from tuner.process import give_back_memory, run_on_tensorflow
 from tuner.text import first_line
 
 _BATCH = 32
+_OTHER_PRECISIONS = re.compile(rb'"(mixed_)?b?float(16|64)"')
+_LOG = logging.getLogger("tuner")
 
 Parts = tuple[Callable[[UInt8], Any], Callable[[Float32], Any], int]
 
@@ -44,14 +48,19 @@ def open_elsewhere(path: Path) -> Parts | None:
 
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         place = Path(folder, "graph.pb")
-        if run_on_tensorflow(__name__, str(path), str(place)):
+        if fault := run_on_tensorflow(__name__, str(path), str(place)):
+            _LOG.debug("%s is left to Keras: %s", path, fault)
             return None
         try:
             graph = read_graph(place)
-        except BankError:
-            return None  # what OpenVINO does not know Keras still does
-    sides = [side.get_length() for side in list(graph.input(0).partial_shape)[1:]]
-    return _no_resize, in_parts(graph, sides), graph.output(0).partial_shape[-1].get_length()
+            sides = [
+                None if s.is_dynamic else s.get_length() for s in graph.input(0).partial_shape
+            ]
+            n_classes = graph.output(0).partial_shape[-1].get_length()
+            return _no_resize, in_parts(graph, sides[1:]), n_classes
+        except (BankError, RuntimeError) as error:  # what OpenVINO cannot do Keras still does
+            _LOG.debug("%s is left to Keras: %s", path, error)
+            return None
 
 
 def _is_spared() -> bool:
@@ -61,11 +70,11 @@ def _is_spared() -> bool:
 
 
 def _is_float32(path: Path) -> bool:
-    """Whether no layer computes in another precision, which OpenVINO would not keep to."""
+    """Whether the file speaks of no other precision, which OpenVINO would not keep to."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return b'"mixed_' not in archive.read("config.json")
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile):
+            return _OTHER_PRECISIONS.search(archive.read("config.json")) is None
+    except Exception:  # damaged files raise nearly anything; Keras names the reason
         return False
 
 
