@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 
-def test_the_champion_answers_as_the_file_does(tmp_path):
+def test_the_champion_answers_as_the_file_does(tmp_path, capfd):
     """Version, alias, signature, example and card are there; pyfunc gives Keras's numbers."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -48,6 +48,7 @@ def test_the_champion_answers_as_the_file_does(tmp_path):
         for _ in range(2)
     ]
     assert versions == [1, 2]
+    assert "Downloading" not in capfd.readouterr().err  # bars of files that lie here already
     # MLflow pickles whatever is registered with Keras, used or not; nothing of tuner is.
     assert not list((tmp_path / "artifacts").rglob("*pickle*"))
     found = MlflowClient(uri).get_model_version_by_alias("steel model", CHAMPION)
