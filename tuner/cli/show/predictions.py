@@ -74,12 +74,8 @@ def write_predictions(
 
 def _load(model: Path, console: Console) -> Classifier:
     """The model, in Keras or in the runtime of its format."""
-    from tuner.model.archive import read_card
-    from tuner.model.formats.forms import form_of
     from tuner.model.predict import load_classifier
 
-    if form_of(model) is None:
-        read_card(model)  # said before the backend has loaded
     with console.status("loading the model"):
         return load_classifier(model)
 
