@@ -166,6 +166,8 @@ def test_pictures_of_one_size_are_asked_about_together(tmp_path):
     assert worst == pytest.approx(0, abs=1e-6)
     assert seen == [(8, 32), (8, 32), (3, 40), (1, 50), (8, 40), (4, 40)]
     expected = expected_of(paths)
+    with pytest.raises(ValueError, match="zip"):
+        check_model(bright, expected[:-1], paths, config=small_config())
     expected[9] = expected[8]
     with pytest.raises(ExportError, match="on resized pixels"):
         check_model(bright, expected, paths, config=small_config())

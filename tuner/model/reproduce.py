@@ -177,22 +177,25 @@ def check_model(
 def _differences(model: Any, pictures: Iterable[UInt8], expected: Float64) -> list[float]:
     """Largest difference of a probability, by picture."""
     found: list[float] = []
-    for part in _of_one_size(pictures):
-        answers = np.asarray(ops.convert_to_numpy(model(np.stack(part), training=False)))
-        wanted = expected[len(found) : len(found) + len(part)]
+    for part in _of_one_size(zip(pictures, expected, strict=True)):
+        together, wanted = map(np.stack, zip(*part, strict=True))
+        answers = np.asarray(ops.convert_to_numpy(model(together, training=False)))
         found += np.abs(answers - wanted).max(axis=1).tolist()
     return found
 
 
-def _of_one_size(pictures: Iterable[UInt8]) -> Iterator[list[UInt8]]:
+_Asked = tuple[UInt8, Float64]  # a picture and what is expected of it
+
+
+def _of_one_size(asked: Iterable[_Asked]) -> Iterator[list[_Asked]]:
     """Small pictures of one size together: a call of the model costs Keras more than they do."""
-    part: list[UInt8] = []
-    for picture in pictures:
+    part: list[_Asked] = []
+    for picture, expected in asked:
         is_full = len(part) == _PART or (len(part) + 1) * picture.size > _PART_BYTES
-        if part and (is_full or picture.shape != part[0].shape):
+        if part and (is_full or picture.shape != part[0][0].shape):
             yield part
             part = []
-        part.append(picture)
+        part.append((picture, expected))
     if part:
         yield part
 
